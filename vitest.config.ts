@@ -1,0 +1,27 @@
+import { defineConfig } from 'vitest/config'
+
+const limits = { testTimeout: 30_000, hookTimeout: 30_000 }
+const withoutDatabase = ['test/unit/**/*.test.ts', 'test/rules/**/*.test.ts']
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    // The machines that run this have two cores, and one of them is PostgreSQL's.
+    maxWorkers: 2,
+    teardownTimeout: 30_000,
+    projects: [
+      { extends: true, test: { name: 'plain', include: withoutDatabase, ...limits } },
+      {
+        extends: true,
+        test: {
+          // Its setup, and with it the server, starts only when one of these files is to run.
+          name: 'database',
+          include: ['test/**/*.test.ts'],
+          exclude: withoutDatabase,
+          globalSetup: 'test/support/global-setup.ts',
+          ...limits,
+        },
+      },
+    ],
+  },
+})
