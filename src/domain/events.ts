@@ -1,0 +1,34 @@
+/** What the phone did, in the envelope's words (contract.md §4), by Meta's action. */
+export const exchangeActions = { INIT: 'init', data_exchange: 'data_exchange', BACK: 'back' } as const
+export type MetaAction = keyof typeof exchangeActions
+export type ExchangeAction = (typeof exchangeActions)[MetaAction]
+
+const eventOfAction = {
+  init: 'whatsapp.flows.init',
+  data_exchange: 'whatsapp.flows.screen_advance',
+  back: 'whatsapp.flows.back',
+} as const
+export type ExchangeEvent = (typeof eventOfAction)[ExchangeAction]
+
+/** Subscription only: stands for the three exchange events. */
+export const umbrellaEvent = 'whatsapp.flows.exchanges'
+
+export const errorEvent = 'whatsapp.flows.error'
+
+/** Everything a webhook can subscribe to. */
+export const subscribableEvents = [
+  'whatsapp.flows.init',
+  'whatsapp.flows.screen_advance',
+  'whatsapp.flows.back',
+  umbrellaEvent,
+  'whatsapp.flows.completed',
+  errorEvent,
+  'whatsapp.flows.fallback',
+  'whatsapp.flows.status_changed',
+  'whatsapp.flows.alert',
+] as const
+export type SubscribableEvent = (typeof subscribableEvents)[number]
+
+export function exchangeEvent(action: ExchangeAction): ExchangeEvent {
+  return eventOfAction[action]
+}

@@ -1,0 +1,85 @@
+export const flowResponseStatuses = ['SENT', 'IN_PROGRESS', 'COMPLETED', 'EXPIRED'] as const
+export type FlowResponseStatus = (typeof flowResponseStatuses)[number]
+
+/** Our state for one flow token. Times are Dates; null where it has not happened or is not known. */
+export interface FlowResponse {
+  readonly id: string
+  readonly flowToken: string
+  readonly flowId: string | null
+  readonly status: FlowResponseStatus
+  readonly sentAt: Date | null
+  readonly openedAt: Date | null
+  readonly lastActivityAt: Date | null
+  readonly completedAt: Date | null
+  readonly expiresAt: Date
+  readonly clientId: string | null
+  readonly conversationId: string | null
+  readonly messageId: string | null
+  readonly campaignId: string | null
+  readonly agentId: string | null
+  readonly channelId: string | null
+}
+
+/** Who a flow token belongs to, where a tenant told us. */
+export interface FlowResponseLinks {
+  readonly clientId: string | null
+  readonly conversationId: string | null
+  readonly messageId: string | null
+  readonly campaignId: string | null
+  readonly agentId: string | null
+  readonly channelId: string | null
+}
+
+/** How long a flow token lives unless its sender said otherwise: contract.md §4. */
+export const defaultLifetimeMs = 24 * 60 * 60 * 1000
+
+const noLinks: FlowResponseLinks = {
+  clientId: null,
+  conversationId: null,
+  messageId: null,
+  campaignId: null,
+  agentId: null,
+  channelId: null,
+}
+
+/** Tokens that strangers share: Meta's default and the Flow Builder's. They never make or match a row (contract.md §4). */
+export function isSharedToken(flowToken: string): boolean {
+  return flowToken === 'unused' || flowToken.startsWith('flows-builder-')
+}
+
+export function isFinal(status: FlowResponseStatus): boolean {
+  return status === 'COMPLETED' || status === 'EXPIRED'
+}
+
+/** The state of a flow token that is seen for the first time, in an exchange, at `now`. */
+export function firstSeen(id: string, flowToken: string, flowId: string | null, now: Date): FlowResponse {
+  return {
+    id,
+    flowToken,
+    flowId,
+    status: 'IN_PROGRESS',
+    sentAt: null,
+    openedAt: now,
+    lastActivityAt: now,
+    completedAt: null,
+    expiresAt: new Date(now.getTime() + defaultLifetimeMs),
+    ...noLinks,
+  }
+}
+
+/** The state after an exchange at `now`: final states only move `lastActivityAt`, a token past its time is expired. */
+export function afterExchange(before: FlowResponse, flowId: string | null, now: Date): FlowResponse {
+  const seen = { ...before, flowId: before.flowId ?? flowId, lastActivityAt: latest(before.lastActivityAt, now) }
+  if (isFinal(before.status)) return seen
+  if (now >= before.expiresAt) return { ...seen, status: 'EXPIRED' }
+  return { ...seen, status: 'IN_PROGRESS', openedAt: before.openedAt ?? now }
+}
+
+/** The state after a `SUCCESS` reply was relayed at `now`. */
+export function afterCompletion(before: FlowResponse, now: Date): FlowResponse {
+  return isFinal(before.status) ? before : { ...before, status: 'COMPLETED', completedAt: now }
+}
+
+function latest(before: Date | null, now: Date): Date {
+  return before !== null && before > now ? before : now
+}

@@ -1,0 +1,92 @@
+import { z } from 'zod'
+import { type ExchangeEvent, type SubscribableEvent, umbrellaEvent } from './events.ts'
+import { isObject, type JsonObject, parseJsonObject } from './json.ts'
+
+export const webhookFormats = ['envelope', 'plain'] as const
+export type WebhookFormat = (typeof webhookFormats)[number]
+
+/** The deadline a webhook may choose for itself, in ms: contract.md §3. */
+export const timeoutMsRange = { min: 100, max: 8000 } as const
+
+/** What a webhook chose to have answered when it does not answer itself: contract.md §3 "Fallback". */
+export const fallbackSchema = z.discriminatedUnion('mode', [
+  z.strictObject({ mode: z.literal('acknowledged') }),
+  z.strictObject({ mode: z.literal('stay'), errorMessage: z.string().min(1).max(1000) }),
+  z.strictObject({
+    mode: z.literal('static'),
+    reply: z
+      .record(z.string(), z.unknown())
+      .refine(isReplyObject, 'must have a non-empty string `screen` or an object `data`'),
+  }),
+  z.strictObject({ mode: z.literal('last_good') }),
+])
+export type WebhookFallback = z.infer<typeof fallbackSchema>
+
+export const breakerSchema = z.strictObject({ mode: z.enum(['on', 'off']) })
+export type BreakerMode = z.infer<typeof breakerSchema>['mode']
+
+/** What decides whether a webhook answers. */
+export interface WebhookSubscription {
+  readonly id: string
+  readonly active: boolean
+  readonly events: readonly SubscribableEvent[]
+  /** Our flow ids; null takes every flow. */
+  readonly flowIds: readonly string[] | null
+  readonly createdAt: Date
+}
+
+export interface ChosenWebhooks<W> {
+  readonly responder: W | null
+  /** The other candidates: they are told, not asked. */
+  readonly observers: readonly W[]
+}
+
+/**
+ * Which webhook answers an exchange and which others are told (contract.md §3): with `flowIds` before without, granular
+ * before umbrella, older first.
+ */
+export function chooseWebhook<W extends WebhookSubscription>(
+  webhooks: readonly W[],
+  event: ExchangeEvent,
+  flowId: string | null,
+): ChosenWebhooks<W> {
+  const candidates = webhooks.filter((webhook) => takes(webhook, event, flowId))
+  if (candidates.length > 1) candidates.sort((a, b) => rank(a, event) - rank(b, event) || older(a, b))
+  const [responder = null, ...observers] = candidates
+  return { responder, observers }
+}
+
+function takes(webhook: WebhookSubscription, event: ExchangeEvent, flowId: string | null): boolean {
+  if (!webhook.active) return false
+  if (!webhook.events.includes(event) && !webhook.events.includes(umbrellaEvent)) return false
+  return webhook.flowIds === null || (flowId !== null && webhook.flowIds.includes(flowId))
+}
+
+function rank(webhook: WebhookSubscription, event: ExchangeEvent): number {
+  return (webhook.flowIds === null ? 2 : 0) + (webhook.events.includes(event) ? 0 : 1)
+}
+
+function older(a: WebhookSubscription, b: WebhookSubscription): number {
+  return a.createdAt.getTime() - b.createdAt.getTime() || (a.id < b.id ? -1 : 1)
+}
+
+/** What counts as a reply (contract.md §3): `data` an object, or `screen` a non-empty string. */
+export function isReplyObject(reply: JsonObject): boolean {
+  return screenOf(reply) !== null || dataOf(reply) !== null
+}
+
+/** A reply's screen, or null where it has none that counts. */
+export function screenOf(reply: JsonObject): string | null {
+  return typeof reply.screen === 'string' && reply.screen !== '' ? reply.screen : null
+}
+
+/** A reply's data, or null where it is not an object. */
+export function dataOf(reply: JsonObject): JsonObject | null {
+  return isObject(reply.data) ? reply.data : null
+}
+
+/** The screen and data of an answer as it was sent, or null when it is not a JSON object. */
+export function readAnswer(answer: string): { screen: string | null; data: JsonObject | null } | null {
+  const parsed = parseJsonObject(answer)
+  return parsed && { screen: screenOf(parsed), data: dataOf(parsed) }
+}
