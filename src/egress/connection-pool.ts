@@ -1,0 +1,93 @@
+import { type Clock, Connection, type EgressRequest } from './connection.ts'
+import type { Connector } from './connector.ts'
+import { PoolClosed } from './errors.ts'
+import { PendingRequest, type RequestOwner, type ResponseHandler } from './pending-request.ts'
+
+/** Takes a request back, wherever it is: waiting, connecting, sent or half answered. Its connection is destroyed. */
+export type Abort = () => void
+
+const maxConnections = 64
+
+/**
+ * The connections of one webhook to one origin; each carries one request at a time, and past 64 requests wait for their
+ * turn. Not undici's Pool: that cannot take back a request from a Client that is still connecting, so a host that hangs
+ * would gather 64 dead connects and behind them, without bound, the bodies of requests whose deadlines are long past.
+ */
+export class ConnectionPool implements RequestOwner {
+  readonly #connect: () => Connection
+  readonly #onEmpty: () => void
+  /** The last used is the first to be used again, so that the others may idle out. */
+  readonly #idle: Connection[] = []
+  readonly #busy = new Set<PendingRequest>()
+  readonly #waiting = new Set<PendingRequest>()
+  #isClosed = false
+
+  /** `onEmpty` is called when the last connection is gone and no request is left. */
+  constructor(origin: string, connector: Connector, now: Clock, onEmpty: () => void) {
+    this.#connect = () => new Connection(origin, connector, now, (connection) => this.#forget(connection))
+    this.#onEmpty = onEmpty
+  }
+
+  /** Never throws; all failures go to the handler, some before this returns. There is no timeout: the caller aborts. */
+  send(request: EgressRequest, handler: ResponseHandler): Abort {
+    const pending = new PendingRequest(request, handler, this)
+    if (this.#isClosed) pending.fail(new PoolClosed())
+    else if (this.#busy.size < maxConnections) this.#start(pending)
+    else this.#waiting.add(pending)
+    return () => this.#abort(pending)
+  }
+
+  /** Lets requests under way finish, takes no more. */
+  close(): void {
+    this.#isClosed = true
+    for (const connection of this.#idle.splice(0)) connection.destroy()
+    for (const pending of this.#waiting) pending.fail(new PoolClosed())
+    this.#waiting.clear()
+    this.#reportIfEmpty()
+  }
+
+  restart(pending: PendingRequest): void {
+    pending.connection?.destroy()
+    this.#start(pending)
+  }
+
+  release(pending: PendingRequest, reusable: boolean): void {
+    if (!this.#busy.delete(pending)) return
+    const { connection } = pending
+    if (connection !== null && reusable && connection.isYoung && !this.#isClosed) this.#idle.push(connection)
+    else connection?.destroy()
+    this.#startNext()
+    this.#reportIfEmpty()
+  }
+
+  #start(pending: PendingRequest): void {
+    this.#busy.add(pending)
+    pending.start(this.#idle.pop() ?? this.#connect())
+  }
+
+  #startNext(): void {
+    const [next] = this.#waiting
+    if (next === undefined) return
+    this.#waiting.delete(next)
+    this.#start(next)
+  }
+
+  #abort(pending: PendingRequest): void {
+    pending.silence()
+    this.#waiting.delete(pending)
+    this.release(pending, false)
+  }
+
+  /** A connection in use reports its end through its request. */
+  #forget(connection: Connection): void {
+    const at = this.#idle.indexOf(connection)
+    if (at < 0) return
+    this.#idle.splice(at, 1)
+    connection.destroy()
+    this.#reportIfEmpty()
+  }
+
+  #reportIfEmpty(): void {
+    if (this.#idle.length + this.#busy.size + this.#waiting.size === 0) this.#onEmpty()
+  }
+}

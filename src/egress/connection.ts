@@ -1,0 +1,78 @@
+import type { Socket } from 'node:net'
+import { Client, type Dispatcher } from 'undici'
+import type { Connector } from './connector.ts'
+import { Abandoned } from './errors.ts'
+
+export interface EgressRequest {
+  readonly method: string
+  readonly path: string
+  readonly headers: Record<string, string>
+  readonly body: Uint8Array
+}
+
+/** Monotonic, in ms. */
+export type Clock = () => number
+
+/**
+ * How long a connection may idle if the server gives no `Keep-Alive: timeout` hint. Below the 5 s at which Node, Apache and
+ * uvicorn hang up, so that we always hang up first: a request written while the server closes is lost, and a second
+ * attempt is not ours to make. With a hint, 1 s less than it says.
+ */
+const idleMs = 4_000
+const hintMarginMs = 1_000
+const maxIdleMs = 60_000
+/** Not used again after this age, so that with the longest idling none lives past 5 min: a host that moved is noticed. */
+const maxReuseAgeMs = 240_000
+const maxHeadBytes = 16_384
+
+/** One HTTP/1.1 connection: an undici Client, and the socket that it does not yet know while it connects. */
+export class Connection {
+  readonly #client: Client
+  readonly #now: Clock
+  #connecting: Socket | null = null
+  #connectedAt: number | null = null
+
+  /** Connects when the first request is dispatched. `onLost`: the peer or the idle timer ended it. */
+  constructor(origin: string, connector: Connector, now: Clock, onLost: (connection: Connection) => void) {
+    this.#now = now
+    this.#client = new Client(origin, {
+      connect: (options, callback) => {
+        this.#connecting = connector(options, (...result) => {
+          this.#connecting = null
+          callback(...result)
+        })
+      },
+      allowH2: false,
+      pipelining: 1,
+      keepAliveTimeout: idleMs,
+      keepAliveTimeoutThreshold: hintMarginMs,
+      keepAliveMaxTimeout: maxIdleMs,
+      maxHeaderSize: maxHeadBytes,
+      // The request's own deadline rules; undici's timers are coarse (design.md §4).
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    })
+    this.#client.on('connect', () => {
+      this.#connectedAt = now()
+    })
+    this.#client.on('disconnect', () => onLost(this))
+  }
+
+  get wasConnected(): boolean {
+    return this.#connectedAt !== null
+  }
+
+  get isYoung(): boolean {
+    return this.#connectedAt !== null && this.#now() - this.#connectedAt < maxReuseAgeMs
+  }
+
+  /** One at a time. All errors go to the handler. */
+  dispatch(request: EgressRequest, handler: Dispatcher.DispatchHandler): void {
+    this.#client.dispatch(request, handler)
+  }
+
+  destroy(): void {
+    this.#client.destroy(new Abandoned(), () => {})
+    this.#connecting?.destroy(new Abandoned())
+  }
+}
