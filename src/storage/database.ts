@@ -1,0 +1,174 @@
+import type { ExtractTablesWithRelations } from 'drizzle-orm'
+import type { PgDatabase } from 'drizzle-orm/pg-core'
+import { drizzle, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
+import postgres from 'postgres'
+import { ApiError } from '../domain/errors.ts'
+import * as schema from './schema.ts'
+
+type Schema = typeof schema
+
+/** What a query can be run on: the database or an open transaction. */
+export interface Queryable {
+  readonly orm: PgDatabase<PostgresJsQueryResultHKT, Schema, ExtractTablesWithRelations<Schema>>
+}
+
+declare const inTransaction: unique symbol
+
+/** An open transaction. Only {@link transaction} makes one. */
+export interface Transaction extends Queryable {
+  readonly [inTransaction]: true
+}
+
+export interface Database extends Queryable {
+  /** The exchange path's own pool and client: drizzle changes the parsers of the client it is given, and API load must not queue before an exchange. */
+  readonly sql: postgres.Sql
+  readonly url: string
+  /**
+   * Opens new pools and lets the old ones finish, at most once in 5 s. For whoever saw the database away: postgres.js 3.4
+   * never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again.
+   */
+  renew(): void
+  close(): Promise<void>
+}
+
+export interface DatabaseOptions {
+  readonly url: string
+  /** False for poolers that keep no prepared statements: contract.md §2 `DATABASE_PREPARE`. */
+  readonly prepare: boolean
+}
+
+const renewEveryMs = 5000
+/** How long pools may finish what is under way before their connections are cut, seconds. */
+const endSeconds = 2
+
+/** Opens the two pools. Connects on first use: a database that is away does not stop the process from starting. */
+export function openDatabase(options: DatabaseOptions): Database {
+  let pools = openPools(options)
+  let renewedAt = performance.now()
+  const ending = new Set<Promise<void>>()
+  const end = ({ sql, apiClient }: Pools): Promise<void> => {
+    const ended = Promise.all([sql.end({ timeout: endSeconds }), apiClient.end({ timeout: endSeconds })]).then(() => {
+      ending.delete(ended)
+    })
+    ending.add(ended)
+    return ended
+  }
+  return {
+    get sql() {
+      return pools.sql
+    },
+    get orm() {
+      return pools.orm
+    },
+    url: options.url,
+    renew() {
+      if (performance.now() - renewedAt < renewEveryMs) return
+      renewedAt = performance.now()
+      void end(pools)
+      pools = openPools(options)
+    },
+    close: async () => {
+      renewedAt = Number.POSITIVE_INFINITY
+      void end(pools)
+      await Promise.all(ending)
+    },
+  }
+}
+
+interface Pools extends Queryable {
+  readonly sql: postgres.Sql
+  readonly apiClient: postgres.Sql
+}
+
+function openPools(options: DatabaseOptions): Pools {
+  const apiClient = openPool(options, 6)
+  return { sql: openPool(options, 8), apiClient, orm: drizzle({ client: apiClient, schema }) }
+}
+
+function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql {
+  return postgres(url, {
+    max,
+    prepare,
+    connect_timeout: 5,
+    idle_timeout: 300,
+    // A database that is back is used within a second, not after the default back-off of up to 20 s.
+    backoff: (attempt: number) => Math.min(0.05 * 2 ** attempt, 1),
+    connection: { application_name: 'relevo' },
+    onnotice: () => undefined,
+  })
+}
+
+/**
+ * What storage throws: which operation, and what the database said of it, without the statement or its parameters
+ * (drizzle's own errors carry them past every log filter).
+ */
+export class StorageError extends Error {
+  readonly operation: string
+  /** SQLSTATE, or the code of the connection's failure. */
+  readonly sqlState: string | null
+  readonly constraint: string | null
+  constructor(operation: string, sqlState: string | null, constraint: string | null) {
+    super(`${operation} failed: ${sqlState ?? 'unknown'}${constraint === null ? '' : ` on ${constraint}`}`)
+    this.operation = operation
+    this.sqlState = sqlState
+    this.constraint = constraint
+  }
+
+  /** True when the database could not be asked, as opposed to having refused. */
+  get unavailable(): boolean {
+    return this.sqlState === null || !/^[0-9A-Z]{5}$/.test(this.sqlState) || /^(08|53|57P)/.test(this.sqlState)
+  }
+
+  get duplicate(): boolean {
+    return this.sqlState === '23505'
+  }
+}
+
+/** How long an operation may take unless it says otherwise, ms. A database that hangs must not hold its callers. */
+const operationMs = 5000
+
+/**
+ * Runs one operation; whatever it throws leaves as a {@link StorageError} (its own StorageErrors pass). Past `timeoutMs` it is
+ * `unavailable` too, though the database may still carry it out.
+ */
+export async function storing<T>(
+  operation: string,
+  run: () => PromiseLike<T>,
+  timeoutMs: number = operationMs,
+): Promise<T> {
+  const { promise: timeout, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new StorageError(operation, 'timeout', null)), timeoutMs)
+  try {
+    return await Promise.race([run(), timeout])
+  } catch (error) {
+    throw scrub(operation, error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function scrub(operation: string, error: unknown): unknown {
+  // An ApiError thrown inside a transaction ends it on purpose.
+  if (error instanceof StorageError || error instanceof ApiError) return error
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  const { code, constraint_name } = (cause ?? {}) as { code?: unknown; constraint_name?: unknown }
+  return new StorageError(operation, text(code), text(constraint_name))
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' ? value : null
+}
+
+/** Runs `work` in one transaction. Thrown errors roll it back. */
+export function transaction<T>(
+  database: Queryable,
+  operation: string,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  return storing(operation, () => database.orm.transaction((orm) => work({ orm } as unknown as Transaction)))
+}
+
+/** PostgreSQL's text has no NUL: what phones send is stored with the replacement character in its place. */
+export function storable(value: string): string {
+  return value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value
+}

@@ -1,0 +1,153 @@
+import type postgres from 'postgres'
+import type { FlowResponse } from '../domain/flow-response.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
+import type { Outcome } from '../domain/outcome.ts'
+import { storable, storing } from './database.ts'
+import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
+
+/** What is known when an exchange is opened: before its webhook is asked. */
+export interface OpenedExchange {
+  readonly workspaceId: WorkspaceId
+  readonly id: string
+  readonly createdAt: Date
+  readonly wabaId: string
+  readonly event: string | null
+  readonly action: string | null
+  readonly screen: string | null
+  readonly flowToken: string | null
+  readonly flowId: string | null
+  readonly clientId: string | null
+  readonly webhookId: string | null
+  /** The exact bytes sent to the webhook. */
+  readonly envelope: Buffer | null
+  /** The flow token's state with this exchange counted; null where no row is made (shared tokens, no token). */
+  readonly flowResponse: FlowResponse | null
+}
+
+/** What closes it: after the answer is made. */
+export interface ClosedExchange {
+  readonly workspaceId: WorkspaceId
+  readonly id: string
+  readonly outcome: Outcome
+  readonly durationMs: number
+  readonly webhookMs: number | null
+  readonly timings: ExchangeTimings
+  /** The answer's plaintext as sent to the phone. */
+  readonly answer: Buffer | null
+  readonly answerScreen: string | null
+  readonly attempt: RecordedAttempt | null
+  /** The flow token's state after a relayed SUCCESS; null where it did not move. */
+  readonly completed: FlowResponse | null
+}
+
+/** Writes groups of both in one transaction. Every statement is repeatable: ids and times are the caller's. Throws StorageError. */
+export function writeExchanges(
+  sql: postgres.Sql,
+  opened: readonly OpenedExchange[],
+  closed: readonly ClosedExchange[],
+): Promise<void> {
+  return storing('write exchanges', async () => {
+    await sql.begin(async (tx) => {
+      const statements: PromiseLike<unknown>[] = []
+      if (opened.length > 0) statements.push(insertOpened(tx, opened))
+      if (closed.length > 0) statements.push(close(tx, closed))
+      const states = lastStates(opened, closed)
+      if (states.length > 0) statements.push(upsertFlowResponses(tx, states))
+      await Promise.all(statements)
+    })
+  })
+}
+
+// One unnest insert per group: one statement, prepared once, whatever the group's size.
+function insertOpened(tx: postgres.TransactionSql, rows: readonly OpenedExchange[]) {
+  return tx`
+    insert into exchanges (workspace_id, id, created_at, waba_id, event, action, screen, flow_token, flow_token_digest,
+      flow_id, client_id, webhook_id, envelope)
+    select workspace_id, id, created_at, waba_id, event, action, screen, flow_token,
+      sha256(convert_to(flow_token, 'UTF8')), flow_id, client_id, webhook_id, envelope
+    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
+      ${times(rows, (r) => r.createdAt)}::text[]::timestamptz[], ${texts(rows, (r) => r.wabaId)}::text[],
+      ${texts(rows, (r) => r.event)}::text[], ${texts(rows, (r) => r.action)}::text[],
+      ${texts(rows, (r) => r.screen)}::text[], ${texts(rows, (r) => r.flowToken)}::text[],
+      ${texts(rows, (r) => r.flowId)}::text[], ${texts(rows, (r) => r.clientId)}::text[],
+      ${texts(rows, (r) => r.webhookId)}::text[], ${byteas(rows, (r) => r.envelope)}::text[]::bytea[])
+      as t(workspace_id, id, created_at, waba_id, event, action, screen, flow_token, flow_id, client_id, webhook_id, envelope)
+    on conflict (workspace_id, id) do nothing`
+}
+
+function close(tx: postgres.TransactionSql, rows: readonly ClosedExchange[]) {
+  return tx`
+    update exchanges e set outcome = t.outcome, duration_ms = t.duration_ms, webhook_ms = t.webhook_ms,
+      timings = t.timings, answer = t.answer, answer_screen = t.answer_screen, attempt = t.attempt
+    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
+      ${texts(rows, (r) => r.outcome)}::text[], ${numbers(rows, (r) => r.durationMs)}::text[]::float8[],
+      ${numbers(rows, (r) => r.webhookMs)}::text[]::float8[], ${jsons(rows, (r) => r.timings)}::text[]::jsonb[],
+      ${byteas(rows, (r) => r.answer)}::text[]::bytea[], ${texts(rows, (r) => r.answerScreen)}::text[],
+      ${jsons(rows, (r) => r.attempt)}::text[]::jsonb[])
+      as t(workspace_id, id, outcome, duration_ms, webhook_ms, timings, answer, answer_screen, attempt)
+    where e.workspace_id = t.workspace_id and e.id = t.id`
+}
+
+interface OwnedState {
+  readonly workspaceId: WorkspaceId
+  readonly state: FlowResponse
+}
+
+/** An upsert may name a row once, so of several states of one token in a group the last counts: it holds the earlier ones. */
+function lastStates(opened: readonly OpenedExchange[], closed: readonly ClosedExchange[]): OwnedState[] {
+  const states = new Map<string, OwnedState>()
+  for (const { workspaceId, flowResponse: state } of opened) {
+    if (state) states.set(`${workspaceId} ${storable(state.flowToken)}`, { workspaceId, state })
+  }
+  for (const { workspaceId, completed: state } of closed) {
+    if (state) states.set(`${workspaceId} ${storable(state.flowToken)}`, { workspaceId, state })
+  }
+  return [...states.values()]
+}
+
+/** A row that waited for the database is as old as its exchange. Final states stay, the first opening stays, activity only moves forward; what a tenant registered is never overwritten. */
+function upsertFlowResponses(tx: postgres.TransactionSql, rows: readonly OwnedState[]) {
+  return tx`
+    insert into flow_responses as r (workspace_id, id, flow_token, flow_token_digest, flow_id, status, opened_at,
+      last_activity_at, completed_at, expires_at, created_at, updated_at)
+    select workspace_id, id, flow_token, sha256(convert_to(flow_token, 'UTF8')), flow_id, status, opened_at,
+      last_activity_at, completed_at, expires_at, last_activity_at, last_activity_at
+    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.state.id)}::text[],
+      ${texts(rows, (r) => r.state.flowToken)}::text[], ${texts(rows, (r) => r.state.flowId)}::text[],
+      ${texts(rows, (r) => r.state.status)}::text[], ${times(rows, (r) => r.state.openedAt)}::text[]::timestamptz[],
+      ${times(rows, (r) => r.state.lastActivityAt)}::text[]::timestamptz[],
+      ${times(rows, (r) => r.state.completedAt)}::text[]::timestamptz[],
+      ${times(rows, (r) => r.state.expiresAt)}::text[]::timestamptz[])
+      as t(workspace_id, id, flow_token, flow_id, status, opened_at, last_activity_at, completed_at, expires_at)
+    order by workspace_id, flow_token
+    on conflict (workspace_id, flow_token_digest) do update set
+      status = case when r.status in ('COMPLETED', 'EXPIRED') then r.status else excluded.status end,
+      flow_id = coalesce(r.flow_id, excluded.flow_id),
+      opened_at = case when r.status in ('COMPLETED', 'EXPIRED') then r.opened_at
+        else coalesce(r.opened_at, excluded.opened_at) end,
+      last_activity_at = greatest(r.last_activity_at, excluded.last_activity_at),
+      completed_at = case when r.status in ('COMPLETED', 'EXPIRED') then r.completed_at else excluded.completed_at end,
+      updated_at = greatest(r.updated_at, excluded.updated_at)`
+}
+
+const texts = <R>(rows: readonly R[], of: (row: R) => string | null) =>
+  rows.map((row) => {
+    const value = of(row)
+    return value === null ? null : storable(value)
+  })
+const times = <R>(rows: readonly R[], of: (row: R) => Date | null) => rows.map((row) => of(row)?.toISOString() ?? null)
+const numbers = <R>(rows: readonly R[], of: (row: R) => number | null) =>
+  rows.map((row) => {
+    const value = of(row)
+    return value === null ? null : String(value)
+  })
+const jsons = <R>(rows: readonly R[], of: (row: R) => unknown) =>
+  rows.map((row) => {
+    const value = of(row)
+    return value === null ? null : JSON.stringify(value)
+  })
+const byteas = <R>(rows: readonly R[], of: (row: R) => Buffer | null) =>
+  rows.map((row) => {
+    const value = of(row)
+    return value === null ? null : `\\x${value.toString('hex')}`
+  })
