@@ -1,0 +1,116 @@
+import { z } from 'zod'
+import { outcomeNames } from '../domain/outcome.ts'
+import {
+  type ExchangeFilter,
+  type ExchangeSummary,
+  findExchange,
+  listExchanges,
+  type RecordedExchange,
+} from '../storage/exchange-log.ts'
+import type { Page } from '../storage/workspaces.ts'
+import { found, requireNamed } from './existence.ts'
+import { iso, isoTime, reference, text, time } from './fields.ts'
+import { byId, listOf, pageMembers, pageOf } from './list.ts'
+import { ok, workspaceOperation } from './operation.ts'
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+const ms = z.number().nullable()
+
+const exchangeBody = z.object({
+  id: z.string(),
+  createdAt: isoTime,
+  wabaId: z.string(),
+  event: z.string().nullable(),
+  action: z.string().nullable(),
+  screen: z.string().nullable(),
+  outcome: z.enum(outcomeNames).nullable(),
+  flowToken: z.string().nullable(),
+  flowId: z.string().nullable(),
+  clientId: z.string().nullable(),
+  webhookId: z.string().nullable(),
+  durationMs: ms,
+  webhookMs: ms,
+})
+
+const wholeExchangeBody = exchangeBody.extend({
+  /** What the webhook was sent: the envelope, or the text where it is none (`format: "plain"`). Null where nothing was sent or it was emptied. */
+  envelope: z.unknown(),
+  /** What Meta was answered, before encryption. */
+  reply: z.unknown(),
+  attempt: z
+    .object({
+      status: z.int().nullable(),
+      failure: z.string().nullable(),
+      durationMs: z.number(),
+      connectMs: ms,
+      headMs: ms,
+      bytes: z.int(),
+    })
+    .nullable(),
+  timings: z.object({ verify: ms, decrypt: ms, enrich: ms, webhook: ms, encrypt: ms, total: ms }).nullable(),
+})
+
+function bodyOf(exchange: ExchangeSummary): z.input<typeof exchangeBody> {
+  return { ...exchange, createdAt: iso(exchange.createdAt) }
+}
+
+function wholeBodyOf(exchange: RecordedExchange): z.input<typeof wholeExchangeBody> {
+  const envelope = read(exchange.envelope)
+  return {
+    ...bodyOf(exchange),
+    envelope: isEnvelopeOf(exchange.id, envelope) ? envelope : textOf(exchange.envelope),
+    reply: read(exchange.answer),
+    attempt: exchange.attempt,
+    timings: exchange.timings,
+  }
+}
+
+function isEnvelopeOf(id: string, value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'id' in value && value.id === id
+}
+
+/** JSON as a value, all else as text. */
+function read(bytes: Buffer | null): unknown {
+  const stored = textOf(bytes)
+  try {
+    return stored === null ? null : JSON.parse(stored)
+  } catch {
+    return stored
+  }
+}
+
+function textOf(bytes: Buffer | null): string | null {
+  return bytes === null ? null : bytes.toString('utf8')
+}
+
+const filter = {
+  outcome: z.enum(outcomeNames).optional(),
+  flowToken: text(4096).optional(),
+  flowId: reference.optional(),
+  webhookId: reference.optional(),
+  since: time.optional(),
+  until: time.optional(),
+}
+
+export const list = workspaceOperation({
+  query: z.strictObject({ ...pageMembers(uuid), ...filter }),
+  response: { 200: listOf(exchangeBody) },
+  async handle({ deps, workspaceId, query }) {
+    const wanted: ExchangeFilter = query
+    const load = (page: Page) => listExchanges(deps.database, workspaceId, page, wanted)
+    const body = await pageOf(query, load, byId, bodyOf)
+    // Exchanges outlive the flow and the webhook they name, so the ids are looked up only where nothing was found.
+    const { flowId, webhookId } = query
+    if (body.data.length === 0) await requireNamed(deps.database, workspaceId, { flowId, webhookId })
+    return ok(body)
+  },
+})
+
+export const get = workspaceOperation({
+  params: z.strictObject({ id: z.string().regex(uuid) }),
+  response: { 200: wholeExchangeBody },
+  async handle({ deps, workspaceId, params }) {
+    const exchange = await findExchange(deps.database, workspaceId, params.id)
+    return ok(wholeBodyOf(found(exchange, 'exchange')))
+  },
+})

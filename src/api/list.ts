@@ -1,0 +1,51 @@
+import { z } from 'zod'
+import type { Page } from '../storage/workspaces.ts'
+
+const limit = z.coerce.number().int().min(1).max(100).default(20)
+
+/** A cursor is opaque to callers: the base64url of where the page before ended. */
+const cursor = (positionPattern: RegExp) =>
+  z
+    .string()
+    .max(300)
+    .transform((value) => Buffer.from(value, 'base64url').toString('latin1'))
+    .refine((position) => positionPattern.test(position), 'is not a cursor of this list')
+    .optional()
+
+/** The query members of every list. `positionPattern`: what a decoded cursor must be. */
+export const pageMembers = (positionPattern: RegExp) => ({ limit, cursor: cursor(positionPattern) })
+
+export const listOf = <Item extends z.ZodType>(item: Item) =>
+  z.object({ data: z.array(item), nextCursor: z.string().nullable() })
+
+interface ListQuery {
+  readonly limit: number
+  readonly cursor?: string | undefined
+}
+
+interface ListBody<Item> {
+  data: Item[]
+  nextCursor: string | null
+}
+
+/**
+ * One page of a list, newest first. `load` gets one more than the limit, which tells whether there is a next page; pages begin
+ * after a row and not at a count, so that inserts move nothing.
+ */
+export async function pageOf<Row, Item>(
+  query: ListQuery,
+  load: (page: Page) => Promise<readonly Row[]>,
+  position: (row: Row) => string,
+  itemOf: (row: Row) => Item,
+): Promise<ListBody<Item>> {
+  const rows = await load({ limit: query.limit + 1, before: query.cursor ?? null })
+  const shown = rows.slice(0, query.limit)
+  const last = shown.at(-1)
+  const hasMore = rows.length > shown.length && last !== undefined
+  return {
+    data: shown.map(itemOf),
+    nextCursor: hasMore ? Buffer.from(position(last), 'latin1').toString('base64url') : null,
+  }
+}
+
+export const byId = (row: { readonly id: string }): string => row.id

@@ -1,0 +1,77 @@
+import type { FastifyReply } from 'fastify'
+import type { z } from 'zod'
+import { ApiError, type ApiErrorCode, apiErrorCodes, type InputFault } from '../domain/errors.ts'
+import { StorageError } from '../storage/database.ts'
+
+const mostFaults = 20
+// Names of unknown members come from the caller: enough to find them by, too short for a document.
+const longestName = 100
+
+/** What a failed call is answered with: an ApiError as it is, everything else as the one that tells nothing more. */
+export function problemOf(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  if (error instanceof StorageError) return storageProblem(error)
+  const { code, statusCode } = (error ?? {}) as { code?: unknown; statusCode?: unknown }
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new ApiError('body_too_large', 'the body is larger than this route takes')
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new ApiError('unsupported_media_type', 'send the body as application/json')
+  }
+  // What else the framework refuses before a handler runs is a body that it cannot read.
+  if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
+    return new ApiError('invalid_input', 'the body is not valid JSON', [{ path: '', message: 'is not valid JSON' }])
+  }
+  return new ApiError('internal_error', 'the call failed inside Relevo; its cause is in the log')
+}
+
+function storageProblem(error: StorageError): ApiError {
+  if (error.unavailable) return new ApiError('database_unavailable', 'the database does not answer; try again')
+  // What the call names was there when it was looked up and has been deleted since.
+  if (error.sqlState === '23503')
+    return new ApiError('not_found', 'something that the request names has just been deleted')
+  return new ApiError('internal_error', 'the call failed inside Relevo; its cause is in the log')
+}
+
+const headersOf: Partial<Record<ApiErrorCode, Readonly<Record<string, string>>>> = {
+  unauthorized: { 'www-authenticate': 'Bearer' },
+  database_unavailable: { 'retry-after': '1' },
+}
+
+/** Answers with problem details (RFC 9457). */
+export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply {
+  const [status, title] = apiErrorCodes[error.code]
+  const problem = {
+    type: `urn:relevo:problem:${error.code}`,
+    title,
+    status,
+    detail: error.message,
+    code: error.code,
+    errors: error.faults.length > 0 ? error.faults : undefined,
+  }
+  return reply
+    .code(status)
+    .headers(headersOf[error.code] ?? {})
+    .type('application/problem+json; charset=utf-8')
+    .send(JSON.stringify(problem))
+}
+
+/** All faults of one request. */
+export function inputProblem(faults: readonly InputFault[]): ApiError {
+  const [first] = faults
+  const named = first ? `${first.path === '' ? 'the body' : first.path}: ${first.message}` : 'the request is not valid'
+  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : ''
+  return new ApiError('invalid_input', named + more, faults.slice(0, mostFaults))
+}
+
+/** The faults that a schema found. Its messages say what is expected, never what came. */
+export function faultsOf(error: z.ZodError): InputFault[] {
+  return error.issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((name) => ({ path: pathOf([...issue.path, name]), message: 'is not known here' }))
+      : [{ path: pathOf(issue.path), message: issue.message }],
+  )
+}
+
+function pathOf(path: readonly PropertyKey[]): string {
+  return path.map((name) => String(name).slice(0, longestName)).join('.')
+}

@@ -1,0 +1,160 @@
+import fastify, { type FastifyInstance } from 'fastify'
+import type { DestinationStream } from 'pino'
+import { answerUnroutable, registerApi } from './api/plugin.ts'
+import type { Config } from './config.ts'
+import { readMasterKeys } from './crypto/sealed-secret.ts'
+import { createGatekeeper } from './delivery/breaker.ts'
+import { createAddressGuard } from './egress/address-guard.ts'
+import { createDispatchers } from './egress/dispatcher.ts'
+import { createResolver } from './egress/resolver.ts'
+import { registerOperationsRoutes } from './operations-routes.ts'
+import { createLog } from './ops/logger.ts'
+import { createMetrics } from './ops/metrics.ts'
+import { Directory } from './relay/directory.ts'
+import { DirectorySync } from './relay/directory-sync.ts'
+import { Exchange } from './relay/exchange.ts'
+import { registerExchangeRoute } from './relay/exchange-route.ts'
+import { createForwarding } from './relay/forward.ts'
+import { Recorder } from './relay/recorder.ts'
+import { createSessions } from './relay/sessions.ts'
+import { openDatabase, StorageError } from './storage/database.ts'
+import { countPendingMigrations } from './storage/migrate.ts'
+
+/** A start that cannot be; the message is one line for the operator. */
+export class StartRefused extends Error {}
+
+/** A Config with the three that embedded mode makes for itself. */
+export interface AppConfig extends Config {
+  readonly DATABASE_URL: string
+  readonly MASTER_KEY: string
+  readonly ADMIN_TOKEN: string
+}
+
+export interface AppOptions {
+  readonly logDestination?: DestinationStream
+  /** Called when a database that came up after the start turns out not to fit. */
+  readonly refused?: (reason: StartRefused) => void
+  /** Certificates that webhooks may present besides the public ones; for tests. */
+  readonly webhookCa?: string
+}
+
+export interface App {
+  /** Starts everything and listens. Returns the bound URL. Throws StartRefused. */
+  listen(): Promise<string>
+  /** Stops accepting, finishes what is in flight, writes what is left. Returns how many rows were not written. */
+  close(): Promise<number>
+}
+
+/** How long an answer in flight may take past its deadline when the process ends, ms: contract.md §8. */
+const drainMs = 5000
+
+/** Makes every part once, by hand. Nothing is started before `listen`. */
+export function createApp(config: AppConfig, options: AppOptions = {}): App {
+  const log = createLog(config.LOG_LEVEL, options.logDestination)
+  const metrics = createMetrics()
+  const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
+  const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
+  const guard = createAddressGuard({
+    allowHttp: config.WEBHOOK_ALLOW_HTTP,
+    allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS,
+  })
+  const resolver = createResolver()
+  const dispatchers = createDispatchers({
+    guard,
+    resolver,
+    ...(options.webhookCa === undefined ? {} : { tls: { ca: options.webhookCa } }),
+  })
+  const gatekeeper = createGatekeeper({ now: () => performance.now() })
+  const directory = new Directory(masterKeys, log, (webhookId) => {
+    dispatchers.drop(webhookId)
+    gatekeeper.forget(webhookId)
+  })
+  const recorder = new Recorder(database, log, metrics)
+  const sync = new DirectorySync(database, directory, log, {
+    beforeFirstLoad: async () => {
+      const pending = await countPendingMigrations(database.sql)
+      if (pending > 0) throw new StartRefused(`the database lacks ${pending} migration(s): run npm run migrate`)
+    },
+    refused: (error) => options.refused?.(error instanceof StartRefused ? error : new StartRefused('start failed')),
+  })
+  const forward = createForwarding({
+    sessions: createSessions(database, recorder, config.ENRICHMENT_BUDGET_MS, log),
+    dispatchers,
+    gatekeeper,
+    platformAppSecrets: config.META_APP_SECRETS,
+    deadlineMs: config.DEADLINE_MS,
+    userAgent: config.WEBHOOK_USER_AGENT,
+  })
+  const signatureRequired = config.META_SIGNATURE === 'required'
+  const platformAppSecrets = config.META_APP_SECRETS
+  const exchange = new Exchange({ directory, forward, recorder, metrics, log, platformAppSecrets, signatureRequired })
+
+  const server = createServer()
+  let boundUrl = `http://${hostInUrl(config.HOST)}:${config.PORT}`
+  server.register(async (scope) => registerExchangeRoute(scope, exchange))
+  server.register(async (scope) =>
+    registerOperationsRoutes(scope, { adminToken: config.ADMIN_TOKEN, metrics, ready: () => directory.loaded }),
+  )
+  server.register(async (scope) =>
+    registerApi(scope, {
+      database,
+      adminToken: config.ADMIN_TOKEN,
+      masterKeys,
+      refusalOfUrl: guard.refusalOfUrl,
+      publicUrl: () => config.PUBLIC_URL ?? boundUrl,
+      configChanged: (workspaceId) => sync.refresh(workspaceId),
+      reportError: (error, route) => {
+        if (error instanceof StorageError && error.unavailable) database.renew()
+        log.error({ error, route }, 'an API call failed inside Relevo')
+      },
+    }),
+  )
+
+  return {
+    async listen() {
+      if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
+      await sync.start()
+      if (!directory.opensFlowKeys()) throw new StartRefused('MASTER_KEY does not open the stored flow keys')
+      await server.listen({ host: config.HOST, port: config.PORT })
+      boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
+      return boundUrl
+    },
+    async close() {
+      const graceMs = Math.max(config.DEADLINE_MS, directory.longestTimeoutMs) + drainMs
+      const cut = setTimeout(() => server.server.closeAllConnections(), graceMs)
+      await server.close()
+      clearTimeout(cut)
+      await sync.close()
+      const lostRows = await recorder.close(drainMs)
+      if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
+      await dispatchers.close()
+      resolver.close()
+      await database.close()
+      return lostRows
+    },
+  }
+}
+
+function createServer(): FastifyInstance {
+  return fastify({
+    logger: false,
+    frameworkErrors: answerUnroutable,
+    // Draining must not turn calls that are already on an open connection into a 5xx.
+    return503OnClosing: false,
+    // Longer than Meta's proxy or a load balancer keeps an idle connection, so that they close it and not we.
+    keepAliveTimeout: 75_000,
+    requestTimeout: 20_000,
+    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: false },
+  })
+}
+
+function hostInUrl(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+function portOf(server: FastifyInstance): number {
+  const address = server.server.address()
+  return typeof address === 'object' && address !== null ? address.port : 0
+}

@@ -1,0 +1,126 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { WorkspaceId } from '../domain/ids.ts'
+import type { Log } from '../ops/logger.ts'
+import { listenForConfig, loadConfigs, loadConfigVersions } from '../storage/account-config.ts'
+import { type Database, StorageError } from '../storage/database.ts'
+import type { Directory } from './directory.ts'
+
+/** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
+const pollMs = 4000
+/** Between attempts of the first load, ms. */
+const firstLoadRetryMs = 500
+/** More changed workspaces than this are loaded all at once. */
+const reloadAllFrom = 100
+
+/** What must hold before the first load is served from. What these throw, other than StorageErrors, ends the start. */
+export interface StartChecks {
+  beforeFirstLoad(): Promise<void>
+  /** Called with what a check threw when the database came up only after the start. */
+  refused(error: unknown): void
+}
+
+/** Keeps a {@link Directory} like the database: loads, listens, compares versions by timer. */
+export class DirectorySync {
+  readonly #database: Database
+  readonly #directory: Directory
+  readonly #log: Log
+  readonly #stopping = new AbortController()
+  /** Loads of one workspace take turns: a late answer must not undo a newer one. */
+  readonly #turns = new Map<WorkspaceId, Promise<void>>()
+  #listening: { close(): Promise<void> } | null = null
+  #running: Promise<void> | null = null
+
+  readonly #checks: StartChecks
+
+  constructor(database: Database, directory: Directory, log: Log, checks: StartChecks) {
+    this.#database = database
+    this.#directory = directory
+    this.#log = log
+    this.#checks = checks
+  }
+
+  /**
+   * Tries the first load once, then goes on in the background whether the database answered or not. Rejects with what the
+   * checks throw.
+   */
+  async start(): Promise<void> {
+    await this.#loadAll()
+    this.#running = this.#run().catch((error: unknown) => this.#checks.refused(error))
+  }
+
+  /** Loads one workspace now. Throws StorageError. */
+  refresh(workspaceId: WorkspaceId): Promise<void> {
+    const turn = (this.#turns.get(workspaceId) ?? Promise.resolve())
+      .catch(() => undefined)
+      .then(() => this.#loadOne(workspaceId))
+    this.#turns.set(workspaceId, turn)
+    const done = () => {
+      if (this.#turns.get(workspaceId) === turn) this.#turns.delete(workspaceId)
+    }
+    turn.then(done, done)
+    return turn
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+    await this.#listening?.close().catch(() => undefined)
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      const pause = this.#directory.loaded ? pollMs : firstLoadRetryMs
+      await delay(pause, undefined, { signal }).catch(() => undefined)
+      if (signal.aborted) return
+      if (!this.#directory.loaded) await this.#loadAll()
+      else await this.#compare()
+    }
+  }
+
+  async #loadAll(): Promise<void> {
+    try {
+      if (!this.#directory.loaded) await this.#checks.beforeFirstLoad()
+      // Listen first: a change between the two is then heard rather than missed.
+      await this.#listen()
+      this.#directory.replaceAll(await loadConfigs(this.#database.sql, null))
+    } catch (error) {
+      await this.#unavailable(error)
+    }
+  }
+
+  async #compare(): Promise<void> {
+    try {
+      if (this.#listening === null) await this.#listen()
+      const outdated = this.#directory.outdated(await loadConfigVersions(this.#database.sql))
+      if (outdated.length >= reloadAllFrom) this.#directory.replaceAll(await loadConfigs(this.#database.sql, null))
+      else await Promise.all(outdated.map((workspaceId) => this.refresh(workspaceId)))
+    } catch (error) {
+      await this.#unavailable(error)
+    }
+  }
+
+  async #loadOne(workspaceId: WorkspaceId): Promise<void> {
+    const [config] = await loadConfigs(this.#database.sql, workspaceId)
+    if (config === undefined) this.#directory.remove(workspaceId)
+    else this.#directory.replace(config)
+  }
+
+  async #listen(): Promise<void> {
+    await this.#listening?.close().catch(() => undefined)
+    this.#listening = null
+    this.#listening = await listenForConfig(this.#database.url, (workspaceId) => {
+      // A hint that cannot be followed is caught up with by the timer.
+      this.refresh(workspaceId).catch((error: unknown) => this.#log.warn({ error }, 'configuration not reloaded'))
+    })
+  }
+
+  async #unavailable(error: unknown): Promise<void> {
+    if (!(error instanceof StorageError)) throw error
+    if (error.unavailable) this.#database.renew()
+    if (this.#stopping.signal.aborted) return
+    this.#log.warn({ error, loaded: this.#directory.loaded }, 'configuration not loaded: the database does not answer')
+    await this.#listening?.close().catch(() => undefined)
+    this.#listening = null
+  }
+}

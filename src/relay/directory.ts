@@ -1,0 +1,183 @@
+import type { KeyObject } from 'node:crypto'
+import { importPrivateKey } from '../crypto/flow-key.ts'
+import { type MasterKeys, openSecret, type SecretPlace } from '../crypto/sealed-secret.ts'
+import type { WebhookSigningSecrets } from '../crypto/webhook-signature.ts'
+import type { Flow } from '../domain/flow.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
+import type { BreakerMode, WebhookFallback, WebhookFormat, WebhookSubscription } from '../domain/webhook.ts'
+import type { Log } from '../ops/logger.ts'
+import type { SealedRow, StoredWaba, StoredWebhook, WorkspaceConfig } from '../storage/account-config.ts'
+
+/** A WABA as an exchange needs it. What is sealed is opened at first use and kept: parsing a key costs a millisecond. */
+export interface Account {
+  readonly workspaceId: WorkspaceId
+  readonly wabaId: string
+  readonly flows: readonly Flow[]
+  readonly webhooks: readonly RelayWebhook[]
+  /** Whether a webhook of the workspace falls back to earlier answers. */
+  readonly fallsBackToAnswers: boolean
+  appSecrets(): readonly string[]
+  /** Active ones, newest first. Ids and keys at the same index belong together. */
+  flowKeys(): readonly KeyObject[]
+}
+
+export interface RelayWebhook extends WebhookSubscription {
+  readonly url: string
+  readonly timeoutMs: number | null
+  readonly fallback: WebhookFallback | null
+  readonly format: WebhookFormat
+  readonly breakerMode: BreakerMode
+  headers(): Readonly<Record<string, string>>
+  /** The secrets that live at `now`. */
+  signingSecrets(now: Date): WebhookSigningSecrets
+}
+
+/** All known WABAs, in memory: exchanges are answered from here, also while the database is away. */
+export class Directory {
+  readonly #masterKeys: MasterKeys
+  readonly #log: Log
+  readonly #accounts = new Map<string, Account>()
+  readonly #versions = new Map<
+    WorkspaceId,
+    { version: number; wabaIds: readonly string[]; webhookIds: readonly string[] }
+  >()
+  readonly #forgetWebhook: (webhookId: string) => void
+  #loaded = false
+
+  constructor(masterKeys: MasterKeys, log: Log, forgetWebhook: (webhookId: string) => void) {
+    this.#masterKeys = masterKeys
+    this.#log = log
+    this.#forgetWebhook = forgetWebhook
+  }
+
+  /** False until the first load: contract.md §3 `unavailable`. */
+  get loaded(): boolean {
+    return this.#loaded
+  }
+
+  waba(wabaId: string): Account | null {
+    return this.#accounts.get(wabaId) ?? null
+  }
+
+  /** Takes a load of everything: what it does not hold is gone. */
+  replaceAll(configs: readonly WorkspaceConfig[]): void {
+    const present = new Set(configs.map((config) => config.workspaceId))
+    for (const workspaceId of [...this.#versions.keys()]) if (!present.has(workspaceId)) this.remove(workspaceId)
+    for (const config of configs) this.replace(config)
+    this.#loaded = true
+  }
+
+  /** Takes a load of one workspace, unless a newer one is already here. */
+  replace(config: WorkspaceConfig): void {
+    const known = this.#versions.get(config.workspaceId)
+    if (known !== undefined && known.version > config.version) return
+    const webhooks = config.webhooks.map((webhook) => this.#webhook(config.workspaceId, webhook))
+    const webhookIds = webhooks.map((webhook) => webhook.id)
+    this.#drop(config.workspaceId, webhookIds)
+    for (const waba of config.wabas) this.#accounts.set(waba.wabaId, this.#account(config.workspaceId, waba, webhooks))
+    const wabaIds = config.wabas.map((waba) => waba.wabaId)
+    this.#versions.set(config.workspaceId, { version: config.version, wabaIds, webhookIds })
+  }
+
+  remove(workspaceId: WorkspaceId): void {
+    this.#drop(workspaceId, [])
+    this.#versions.delete(workspaceId)
+  }
+
+  /** The workspaces whose version in `stored` is not the one held here, those that are gone included. */
+  outdated(stored: ReadonlyMap<WorkspaceId, number>): WorkspaceId[] {
+    const gone = [...this.#versions.keys()].filter((workspaceId) => !stored.has(workspaceId))
+    const moved = [...stored].filter(([workspaceId, version]) => this.#versions.get(workspaceId)?.version !== version)
+    return [...gone, ...moved.map(([workspaceId]) => workspaceId)]
+  }
+
+  /** False when there are flow keys and none opens: the master key is not the one they were sealed under. */
+  opensFlowKeys(): boolean {
+    const [first] = this.#accounts.values()
+    return first === undefined || first.flowKeys().length > 0
+  }
+
+  /** The longest time a webhook may take, ms; 0 when none chose its own. */
+  get longestTimeoutMs(): number {
+    let longest = 0
+    for (const { webhooks } of this.#accounts.values()) {
+      for (const { timeoutMs } of webhooks) longest = Math.max(longest, timeoutMs ?? 0)
+    }
+    return longest
+  }
+
+  #drop(workspaceId: WorkspaceId, keptWebhookIds: readonly string[]): void {
+    const known = this.#versions.get(workspaceId)
+    for (const wabaId of known?.wabaIds ?? []) {
+      // A WABA that moved may already be held for its new workspace.
+      if (this.#accounts.get(wabaId)?.workspaceId === workspaceId) this.#accounts.delete(wabaId)
+    }
+    for (const webhookId of known?.webhookIds ?? []) {
+      if (!keptWebhookIds.includes(webhookId)) this.#forgetWebhook(webhookId)
+    }
+  }
+
+  #account(workspaceId: WorkspaceId, waba: StoredWaba, webhooks: readonly RelayWebhook[]): Account {
+    const appSecrets = once(() =>
+      this.#openAll(waba.appSecrets, 'app_secret', workspaceId).map((plain) => plain.toString()),
+    )
+    const flowKeys = once(() => this.#openAll(waba.flowKeys, 'flow_key', workspaceId).map(importPrivateKey))
+    return {
+      workspaceId,
+      wabaId: waba.wabaId,
+      flows: waba.flows,
+      webhooks,
+      fallsBackToAnswers: webhooks.some(({ fallback }) => fallback?.mode === 'stay' || fallback?.mode === 'last_good'),
+      appSecrets,
+      flowKeys,
+    }
+  }
+
+  #webhook(workspaceId: WorkspaceId, stored: StoredWebhook): RelayWebhook {
+    const { id, headersSealed, signingSecrets, ...rest } = stored
+    const headers = once((): Record<string, string> => {
+      const rows = headersSealed === null ? [] : [{ id, sealed: headersSealed }]
+      const [plain] = this.#openAll(rows, 'webhook_headers', workspaceId)
+      return plain === undefined ? {} : JSON.parse(plain.toString())
+    })
+    const opened = once(() =>
+      signingSecrets.map((row) => ({
+        expiresAt: row.expiresAt,
+        secret: this.#openAll([row], 'webhook_secret', workspaceId)[0]?.toString(),
+      })),
+    )
+    return { ...rest, id, headers, signingSecrets: (now) => liveSecrets(opened(), now) }
+  }
+
+  /** A value that does not open is left out and shouted about: the others go on. */
+  #openAll(rows: readonly SealedRow[], purpose: SecretPlace['purpose'], workspaceId: WorkspaceId): Buffer[] {
+    return rows.flatMap((row) => {
+      const plain = openSecret(row.sealed, { purpose, workspaceId, rowId: row.id }, this.#masterKeys)
+      if (plain !== null) return [plain]
+      this.#log.error({ workspaceId, purpose, rowId: row.id }, 'a stored value does not open under MASTER_KEY')
+      return []
+    })
+  }
+}
+
+function liveSecrets(
+  secrets: readonly { expiresAt: Date | null; secret: string | undefined }[],
+  now: Date,
+): WebhookSigningSecrets {
+  let current: string | null = null
+  const previous: string[] = []
+  for (const { expiresAt, secret } of secrets) {
+    if (secret === undefined) continue
+    if (expiresAt === null) current = secret
+    else if (expiresAt > now) previous.push(secret)
+  }
+  return { current, previous }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}

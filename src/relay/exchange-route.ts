@@ -1,0 +1,83 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Exchange } from './exchange.ts'
+import type { MetaAnswer } from './repeats.ts'
+
+/** Larger bodies get 413: contract.md §3. */
+export const maxBodyBytes = 1024 * 1024
+/** So much more is read and thrown away before the 413, because a sender that is still sending would not see it. */
+const drainBytes = 4 * maxBodyBytes
+
+interface RouteParams {
+  readonly wabaId: string
+  readonly metaFlowId?: string
+}
+
+/**
+ * The exchange route. It answers from the `onRequest` hook on the raw request: the signature is over the exact bytes, no
+ * content type may be refused (protocol.md 1.1), and the framework's parsing would be work for nothing.
+ */
+export async function registerExchangeRoute(app: FastifyInstance, exchange: Exchange): Promise<void> {
+  for (const url of ['/api/whatsapp/flows/:wabaId/data', '/api/whatsapp/flows/:wabaId/:metaFlowId/data']) {
+    app.route<{ Params: RouteParams }>({
+      method: 'POST',
+      url,
+      onRequest: async (request, reply) => {
+        const startedAt = performance.now()
+        reply.hijack()
+        const answer = await answerRaw(exchange, request, startedAt)
+        if (answer !== null) send(reply.raw, answer, app.server.listening)
+      },
+      handler: () => undefined,
+    })
+    app.route({
+      method: ['GET', 'PUT', 'PATCH', 'DELETE'],
+      url,
+      handler: (_request, reply) => reply.code(405).header('Allow', 'POST').send(),
+    })
+  }
+}
+
+async function answerRaw(
+  exchange: Exchange,
+  request: FastifyRequest<{ Params: RouteParams }>,
+  startedAt: number,
+): Promise<MetaAnswer | null> {
+  const { wabaId, metaFlowId = null } = request.params
+  const account = exchange.admit(wabaId)
+  const body = await readBody(request.raw)
+  if (body === 'lost') return null
+  if (typeof account === 'string') return exchange.refuse(account, wabaId, startedAt)
+  if (body === 'too_large') return exchange.refuse('body_too_large', wabaId, startedAt)
+  const signature = request.raw.headers['x-hub-signature-256']
+  const header = Array.isArray(signature) ? undefined : signature
+  return exchange.answer({ wabaId, metaFlowId, body, signature: header, startedAt })
+}
+
+/** The whole body, `too_large`, or `lost` when the connection ended before the body did. */
+function readBody(request: IncomingMessage): Promise<Buffer | 'too_large' | 'lost'> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= maxBodyBytes) chunks.push(chunk)
+      else if (bytes > drainBytes) resolve('too_large')
+      else chunks.length = 0
+    })
+    request.on('end', () => {
+      if (bytes > maxBodyBytes) resolve('too_large')
+      else resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
+    })
+    request.on('close', () => resolve('lost'))
+    request.on('error', () => resolve('lost'))
+  })
+}
+
+/** `listening` false: the process is draining, so the connection is not kept for another call. */
+function send(response: ServerResponse, { status, body }: MetaAnswer, listening: boolean): void {
+  if (body !== '') response.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  if (status === 413 || !listening) response.setHeader('Connection', 'close')
+  response.setHeader('Content-Length', body.length)
+  response.writeHead(status).end(body)
+}

@@ -1,0 +1,186 @@
+import { type OpenedRequest, openRequest, readSealedRequest, sealAnswer } from '../crypto/flow-cipher.ts'
+import { verifyMetaSignature } from '../crypto/meta-signature.ts'
+import { ExchangeRefused } from '../domain/errors.ts'
+import { classifyAction, type FlowRequest } from '../domain/exchange.ts'
+import { acknowledged } from '../domain/fallback.ts'
+import { newUuid } from '../domain/ids.ts'
+import { decodeUtf8, isTooDeep, parseJsonObject } from '../domain/json.ts'
+import { outcomes, type Refusal } from '../domain/outcome.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { Account, Directory } from './directory.ts'
+import type { AnswerEnding, Forwarding } from './forward.ts'
+import { ExchangeLedger } from './ledger.ts'
+import type { Recorder } from './recorder.ts'
+import { type MetaAnswer, Repeats } from './repeats.ts'
+import { Stopwatch } from './stopwatch.ts'
+
+/** One call of Meta, as received. */
+export interface MetaCall {
+  readonly wabaId: string
+  /** Named by the second route only. */
+  readonly metaFlowId: string | null
+  /** The exact bytes: nothing may re-encode them before the signature is checked (protocol.md 1.6). */
+  readonly body: Buffer
+  readonly signature: string | undefined
+  /** performance.now() at arrival. */
+  readonly startedAt: number
+}
+
+export interface ExchangeParts {
+  readonly directory: Directory
+  readonly forward: Forwarding
+  readonly recorder: Recorder
+  readonly metrics: Metrics
+  readonly log: Log
+  /** The platform's own app secrets, accepted on every WABA besides its own. */
+  readonly platformAppSecrets: readonly string[]
+  readonly signatureRequired: boolean
+}
+
+/** Facts of a call that its repetition is recorded with. */
+type CallFacts = FlowRequest
+
+const active = '{"data":{"status":"active"}}'
+const refused = (outcome: Refusal): MetaAnswer => ({ status: outcomes[outcome].status, body: '' })
+const refuse = (outcome: Refusal): never => {
+  throw new ExchangeRefused(outcome)
+}
+
+/** The relay's story: one call of Meta in, one answer out, exactly one outcome. Never rejects. */
+export class Exchange {
+  readonly #parts: ExchangeParts
+  readonly #repeats = new Repeats<CallFacts>(() => performance.now())
+  readonly #secretlessSince = new Map<string, number>()
+
+  constructor(parts: ExchangeParts) {
+    this.#parts = parts
+  }
+
+  /** The account a call is for, before its body is read. Null: the call is to be refused with the outcome. */
+  admit(wabaId: string): Account | Refusal {
+    const { directory } = this.#parts
+    return directory.waba(wabaId) ?? (directory.loaded ? 'unknown_waba' : 'unavailable')
+  }
+
+  async answer(call: MetaCall): Promise<MetaAnswer> {
+    const watch = new Stopwatch(call.startedAt)
+    const account = this.admit(call.wabaId)
+    if (typeof account === 'string') return this.refuse(account, call.wabaId, call.startedAt)
+    try {
+      this.#verify(account, call)
+      watch.lap('verify')
+      const sealed = readSealedRequest(call.body) ?? refuse('malformed')
+      const name = Repeats.nameOf(call.wabaId, sealed)
+      const earlier = this.#repeats.find(name)
+      if (earlier !== null) return await this.#repeat(earlier, account, watch)
+      const opened = openRequest(sealed, account.flowKeys()) ?? refuse('undecryptable')
+      const text = decodeUtf8(opened.plaintext) ?? refuse('undecryptable')
+      const body = parseJsonObject(text) ?? refuse('undecryptable')
+      watch.lap('decrypt')
+      const request = classifyAction(body)
+      const ledger = this.#ledger(account, watch, request)
+      const answer = this.#answerOpened(ledger, opened, isTooDeep(text) ? null : request, call.metaFlowId)
+      // No await since find: two copies of one call cannot both get here.
+      this.#repeats.keep(name, answer, request)
+      return await answer
+    } catch (error) {
+      return this.#refuseOpened(error, account, watch, call)
+    }
+  }
+
+  /** Ends a call that is not served and leaves no row. */
+  refuse(outcome: Refusal, wabaId: string, startedAt: number): MetaAnswer {
+    const { metrics, log } = this.#parts
+    const ms = performance.now() - startedAt
+    metrics.exchangeEnded(outcome, ms)
+    log[outcomes[outcome].level]({ wabaId: wabaId.slice(0, 64), outcome, ms: Math.round(ms) }, 'exchange')
+    return refused(outcome)
+  }
+
+  #verify(account: Account, call: MetaCall): void {
+    if (!this.#parts.signatureRequired) return
+    const appSecrets = [...account.appSecrets(), ...this.#parts.platformAppSecrets]
+    if (appSecrets.length === 0) this.#complainOfNoSecret(account)
+    if (!verifyMetaSignature(call.body, call.signature, appSecrets)) refuse('bad_signature')
+  }
+
+  /** Once a minute for each WABA: anybody can make this call. */
+  #complainOfNoSecret({ wabaId, workspaceId }: Account): void {
+    const now = performance.now()
+    if (now - (this.#secretlessSince.get(wabaId) ?? Number.NEGATIVE_INFINITY) < 60_000) return
+    this.#secretlessSince.set(wabaId, now)
+    const hint =
+      'no app secret is known for this WABA: add one to it, or set META_APP_SECRETS; every call is refused with 432'
+    this.#parts.log.error({ wabaId, workspaceId }, hint)
+  }
+
+  /** After decryption every call ends here, with an encrypted answer, whatever happens on the way. */
+  async #answerOpened(
+    ledger: ExchangeLedger,
+    opened: OpenedRequest,
+    request: FlowRequest | null,
+    metaFlowId: string | null,
+  ): Promise<MetaAnswer> {
+    let ending: AnswerEnding = { outcome: 'internal_error', text: acknowledged }
+    try {
+      if (request !== null) ending = await this.#decide(ledger, request, opened, metaFlowId)
+    } catch (error) {
+      this.#parts.log.error({ error, exchangeId: ledger.id }, 'an exchange failed inside Relevo')
+    }
+    ledger.watch.skip()
+    const body = sealAnswer(ending.text, opened.aesKey, opened.initialVector)
+    ledger.watch.lap('encrypt')
+    ledger.close(ending)
+    return { status: outcomes[ending.outcome].status ?? 200, body }
+  }
+
+  #decide(
+    ledger: ExchangeLedger,
+    request: FlowRequest,
+    { plaintext }: OpenedRequest,
+    metaFlowId: string | null,
+  ): AnswerEnding | Promise<AnswerEnding> {
+    switch (request.kind) {
+      case 'ping':
+        return { outcome: 'answered_locally', text: active }
+      case 'error_notification':
+        return { outcome: 'answered_locally', text: acknowledged }
+      case 'unknown_action':
+        return { outcome: 'unknown_action', text: unknownActionAnswer(request.screen) }
+      case 'exchange':
+        return this.#parts.forward.ask({ ledger, request, plaintext, metaFlowId })
+    }
+  }
+
+  async #repeat(
+    earlier: { answer: Promise<MetaAnswer>; facts: CallFacts },
+    account: Account,
+    watch: Stopwatch,
+  ): Promise<MetaAnswer> {
+    const answer = await earlier.answer
+    this.#ledger(account, watch, earlier.facts).close({ outcome: 'repeated', text: null })
+    return answer
+  }
+
+  #refuseOpened(error: unknown, account: Account, watch: Stopwatch, call: MetaCall): MetaAnswer {
+    if (!(error instanceof ExchangeRefused)) {
+      this.#parts.log.error({ error, wabaId: call.wabaId }, 'a call failed inside Relevo before it was opened')
+    }
+    // Nothing can be encrypted yet. 421 makes the phone try once more with a fresh key (protocol.md 1.7); a 5xx would not.
+    const outcome = error instanceof ExchangeRefused ? error.outcome : 'undecryptable'
+    if (outcome !== 'undecryptable') return this.refuse(outcome, call.wabaId, call.startedAt)
+    this.#ledger(account, watch, null).close({ outcome, text: null })
+    return refused(outcome)
+  }
+
+  #ledger(account: Account, watch: Stopwatch, request: FlowRequest | null): ExchangeLedger {
+    const now = new Date()
+    return new ExchangeLedger(this.#parts, { id: newUuid(now.getTime()), now, account, watch, request })
+  }
+}
+
+function unknownActionAnswer(screen: string | null): string {
+  if (screen === null) return acknowledged
+  return JSON.stringify({ screen, data: { error_message: 'This action is not supported.' } })
+}

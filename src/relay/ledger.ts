@@ -1,0 +1,119 @@
+import type { Attempt } from '../delivery/attempt.ts'
+import { errorEvent, exchangeEvent } from '../domain/events.ts'
+import type { FlowRequest } from '../domain/exchange.ts'
+import type { FlowResponse } from '../domain/flow-response.ts'
+import { outcomes } from '../domain/outcome.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { OpenedExchange } from '../storage/exchanges.ts'
+import type { RecordedAttempt } from '../storage/schema.ts'
+import type { Account } from './directory.ts'
+import type { Ending } from './forward.ts'
+import type { Recorder } from './recorder.ts'
+import type { Stopwatch } from './stopwatch.ts'
+
+export interface LedgerFacts {
+  readonly id: string
+  readonly now: Date
+  readonly account: Account
+  readonly watch: Stopwatch
+  /** Null when the call did not open. */
+  readonly request: FlowRequest | null
+}
+
+/** What is found out between the opening of an exchange and its answer. */
+export interface OpeningFacts {
+  readonly flowId: string | null
+  readonly clientId: string | null
+  readonly webhookId: string | null
+  readonly envelope: Buffer | null
+  readonly flowResponse: FlowResponse | null
+}
+
+const nothingFound: OpeningFacts = { flowId: null, clientId: null, webhookId: null, envelope: null, flowResponse: null }
+
+/** The record of one exchange: opened at most once, closed exactly once, with its row, its log line and its metrics. */
+export class ExchangeLedger {
+  readonly id: string
+  readonly now: Date
+  readonly account: Account
+  readonly watch: Stopwatch
+  readonly #request: FlowRequest | null
+  readonly #parts: { readonly recorder: Recorder; readonly metrics: Metrics; readonly log: Log }
+  #opened: OpenedExchange | null = null
+
+  constructor(parts: { recorder: Recorder; metrics: Metrics; log: Log }, facts: LedgerFacts) {
+    this.#parts = parts
+    this.id = facts.id
+    this.now = facts.now
+    this.account = facts.account
+    this.watch = facts.watch
+    this.#request = facts.request
+  }
+
+  /** Records what is known before the webhook is asked; it is written while the webhook thinks. */
+  open(found: OpeningFacts): void {
+    const request = this.#request
+    this.#opened = {
+      workspaceId: this.account.workspaceId,
+      id: this.id,
+      createdAt: this.now,
+      wabaId: this.account.wabaId,
+      event: eventOf(request),
+      action: actionOf(request),
+      screen: request?.screen ?? null,
+      flowToken: request?.flowToken ?? null,
+      ...found,
+    }
+    this.#parts.recorder.opened(this.#opened)
+  }
+
+  close(ending: Ending): void {
+    if (this.#opened === null) this.open(nothingFound)
+    const { outcome, attempt = null } = ending
+    const timings = this.watch.read()
+    this.#parts.recorder.closed(
+      {
+        workspaceId: this.account.workspaceId,
+        id: this.id,
+        outcome,
+        durationMs: timings.total,
+        webhookMs: attempt?.durationMs ?? null,
+        timings,
+        answer: ending.text === null ? null : Buffer.from(ending.text),
+        answerScreen: ending.screen ?? null,
+        attempt: attempt && recorded(attempt),
+        completed: ending.completed ?? null,
+      },
+      this.#request?.flowToken ?? null,
+    )
+    this.#parts.metrics.exchangeEnded(outcome, timings.total)
+    if (attempt !== null) this.#parts.metrics.webhookEnded(outcome, attempt.durationMs)
+    this.#tell(ending, timings)
+  }
+
+  /** The one wide line of an exchange: ids, names and milliseconds, never a payload, token, phone number or secret. */
+  #tell({ outcome, attempt }: Ending, ms: object): void {
+    const { level, fault } = outcomes[outcome]
+    const { workspaceId, wabaId } = this.account
+    const kind = this.#request?.kind ?? null
+    const event = eventOf(this.#request)
+    const { flowId = null, webhookId = null } = this.#opened ?? {}
+    const line = { exchangeId: this.id, workspaceId, wabaId, kind, event, outcome, fault, flowId, webhookId, ms }
+    this.#parts.log[level](attempt ? { ...line, webhookStatus: attempt.status } : line, 'exchange')
+  }
+}
+
+function eventOf(request: FlowRequest | null): string | null {
+  if (request?.kind === 'exchange') return exchangeEvent(request.action)
+  return request?.kind === 'error_notification' ? errorEvent : null
+}
+
+/** What a phone sent as an unknown action can be anything: enough of it is kept to know it by. */
+function actionOf(request: FlowRequest | null): string | null {
+  return request?.action?.slice(0, 100) ?? null
+}
+
+function recorded({ status, failure, durationMs, connectMs, headMs, bytes }: Attempt): RecordedAttempt {
+  return { status, failure, durationMs, connectMs, headMs, bytes }
+}

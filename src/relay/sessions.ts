@@ -1,0 +1,65 @@
+import type { ExchangeRecords } from '../domain/envelope.ts'
+import type { ExchangeRequest } from '../domain/exchange.ts'
+import { noMemory, type ReplyMemory } from '../domain/fallback.ts'
+import { type FlowResponse, isSharedToken } from '../domain/flow-response.ts'
+import { readAnswer } from '../domain/webhook.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Database } from '../storage/database.ts'
+import { loadSession, type StoredSession } from '../storage/sessions.ts'
+import type { Account } from './directory.ts'
+import type { Recorder } from './recorder.ts'
+
+/** What an exchange found of its flow token. */
+export interface Session {
+  /** `nothing`: there is no token of one person to look for; `late`: the budget ran out or the database is away. */
+  readonly found: 'loaded' | 'nothing' | 'late'
+  readonly flowResponse: FlowResponse | null
+  readonly client: ExchangeRecords['client']
+  readonly conversation: ExchangeRecords['conversation']
+  readonly memory: ReplyMemory
+}
+
+export interface Sessions {
+  /** Never takes longer than the budget, never throws. Only reads: the recorder's transaction writes. */
+  load(account: Account, request: ExchangeRequest): Promise<Session>
+}
+
+const empty = { flowResponse: null, client: null, conversation: null, memory: noMemory }
+const nothing: Session = { found: 'nothing', ...empty }
+const late: Session = { found: 'late', ...empty }
+
+export function createSessions(database: Database, recorder: Recorder, budgetMs: number, log: Log): Sessions {
+  async function read(account: Account, request: ExchangeRequest, flowToken: string): Promise<Session> {
+    const { workspaceId } = account
+    try {
+      // The last exchange of this token may still be on its way to the database.
+      await recorder.settled(workspaceId, flowToken)
+      const { action, screen } = request
+      const withAnswers = account.fallsBackToAnswers
+      return sessionOf(await loadSession(database.sql, workspaceId, { flowToken, action, screen, withAnswers }), screen)
+    } catch (error) {
+      log.warn({ error, workspaceId }, 'records not read')
+      return late
+    }
+  }
+
+  return {
+    async load(account, request) {
+      const { flowToken } = request
+      if (flowToken === null || isSharedToken(flowToken)) return nothing
+      const { promise: budget, resolve: end } = Promise.withResolvers<Session>()
+      const timer = setTimeout(end, budgetMs, late)
+      const session = await Promise.race([read(account, request, flowToken), budget])
+      clearTimeout(timer)
+      return session
+    },
+  }
+}
+
+function sessionOf(stored: StoredSession, screen: string | null): Session {
+  const { flowResponse, client, conversation, lastAnswer, lastGood } = stored
+  // Parsed here and not at the fallback: that must be on the wire at once.
+  const last = lastAnswer && lastAnswer.screen === screen ? readAnswer(lastAnswer.answer.toString()) : null
+  const memory = { screenData: last && (last.data ?? {}), lastGood: lastGood?.toString() ?? null }
+  return { found: 'loaded', flowResponse, client, conversation, memory }
+}

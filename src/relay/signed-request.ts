@@ -1,0 +1,60 @@
+import { standardWebhookSignature, webhookSignature } from '../crypto/webhook-signature.ts'
+import type { SignedRequest } from '../delivery/attempt.ts'
+import type { ExchangeEvent } from '../domain/events.ts'
+import type { RelayWebhook } from './directory.ts'
+
+/** A webhook's reply may weigh this much: contract.md §3. */
+export const maxReplyBytes = 256 * 1024
+
+export interface Outgoing {
+  readonly id: string
+  readonly event: ExchangeEvent
+  readonly flowToken: string | null
+  /** The envelope's. */
+  readonly timestamp: Date
+  /** The exact bytes that are sent and signed. */
+  readonly bytes: Buffer
+}
+
+export interface Sending {
+  readonly deadlineMs: number
+  readonly userAgent: string
+  /** When this attempt is made. */
+  readonly sentAt: Date
+}
+
+/** Signs an exchange's bytes for its webhook, with all headers of contract.md §4. What is not signed cannot be sent. */
+export function signRequest(webhook: RelayWebhook, outgoing: Outgoing, sending: Sending): SignedRequest {
+  const { id, event, timestamp, bytes } = outgoing
+  const { deadlineMs, userAgent, sentAt } = sending
+  const { current, previous } = webhook.signingSecrets(sentAt)
+  const live = current === null ? previous : [current, ...previous]
+  const sentAtSeconds = Math.floor(sentAt.getTime() / 1000)
+  const [lastPrevious] = previous
+  const headers: Record<string, string> = {
+    ...webhook.headers(),
+    'Content-Type': 'application/json',
+    'User-Agent': userAgent,
+    'X-Webhook-Event': event,
+    'X-Webhook-Id': webhook.id,
+    'X-Webhook-Event-Id': id,
+    'X-Webhook-Resource-Type': 'flow_response',
+    'X-Webhook-Resource-Id': resourceIdHeader(outgoing.flowToken),
+    'X-Webhook-Timestamp': timestamp.toISOString(),
+    'X-Webhook-Attempt': '1',
+    'X-Webhook-Timeout-Ms': String(deadlineMs),
+    'webhook-id': id,
+    'webhook-timestamp': String(sentAtSeconds),
+  }
+  if (current !== null) headers['X-Webhook-Signature'] = webhookSignature(bytes, current)
+  if (lastPrevious !== undefined) headers['X-Webhook-Signature-Previous'] = webhookSignature(bytes, lastPrevious)
+  if (live.length > 0) headers['webhook-signature'] = standardWebhookSignature(id, sentAtSeconds, bytes, live)
+  return { webhookId: webhook.id, url: webhook.url, headers, body: bytes, deadlineMs, maxReplyBytes }
+}
+
+/** A flow token as a header value: as it is if it can be, else encoded, empty when there is none or it is too long. */
+export function resourceIdHeader(flowToken: string | null): string {
+  if (flowToken === null || flowToken.length > 1024) return ''
+  // toWellFormed: half a surrogate pair cannot be encoded.
+  return /^[\x21-\x7e]*$/.test(flowToken) ? flowToken : encodeURIComponent(flowToken.toWellFormed())
+}

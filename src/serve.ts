@@ -1,0 +1,66 @@
+import closeWithGrace from 'close-with-grace'
+import { type AppConfig, createApp, StartRefused } from './app.ts'
+import { type Config, ConfigInvalid, readConfig } from './config.ts'
+import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
+import { StorageError } from './storage/database.ts'
+import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
+import { migrate } from './storage/migrate.ts'
+
+type Print = (line: string) => void
+
+/** Runs the service until it is told to stop; the process ends with the exit code. `print` gets the lines for people. */
+export async function serve(print: Print): Promise<void> {
+  const { config, embedded } = await settle(readConfig(), print)
+  const app = createApp(config, { refused: (reason) => endWith(reason, print) })
+  // SIGTERM, SIGINT, uncaught errors. The delay is a last resort: close() bounds itself, to 8 s + 5 s + 5 s at most.
+  closeWithGrace({ delay: 30_000, logger: false }, async ({ err }) => {
+    if (err !== undefined) print(`stopping after an uncaught ${err.name}`)
+    await app.close()
+    await embedded?.stop()
+  })
+  try {
+    print(`listening on ${await app.listen()}`)
+  } catch (error) {
+    await app.close()
+    await embedded?.stop()
+    throw error
+  }
+}
+
+/** Applies pending migrations to the database of the settings. */
+export async function migrateDatabase(print: Print): Promise<void> {
+  const { config, embedded } = await settle(readConfig(), print)
+  await migrate(config.DATABASE_URL)
+  print('the database is up to date')
+  await embedded?.stop()
+}
+
+/** Embedded mode makes what was not given: contract.md §2. */
+async function settle(config: Config, print: Print): Promise<{ config: AppConfig; embedded: EmbeddedServer | null }> {
+  const { DATABASE_URL, MASTER_KEY, ADMIN_TOKEN } = config
+  if (DATABASE_URL !== undefined && MASTER_KEY !== undefined && ADMIN_TOKEN !== undefined) {
+    return { config: { ...config, DATABASE_URL, MASTER_KEY, ADMIN_TOKEN }, embedded: null }
+  }
+  const made = await prepareDataDir(config.DATA_DIR)
+  const embedded = await startEmbedded({ dataDir: config.DATA_DIR })
+  print(`embedded PostgreSQL ${embedded.adopted ? 'found running' : 'started'} in ${config.DATA_DIR}`)
+  if (MASTER_KEY === undefined) print(`master key in ${made.masterKeyFile}`)
+  if (ADMIN_TOKEN === undefined) print(`admin token in ${made.adminTokenFile}`)
+  await migrate(embedded.url)
+  const filled = { MASTER_KEY: MASTER_KEY ?? made.masterKey, ADMIN_TOKEN: ADMIN_TOKEN ?? made.adminToken }
+  return { config: { ...config, ...filled, DATABASE_URL: embedded.url }, embedded }
+}
+
+/** The one line for an expected failure of a command, or null for a bug. */
+export function explain(error: unknown): string | null {
+  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError]
+  if (expected.some((kind) => error instanceof kind)) return (error as Error).message
+  const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
+  return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null
+}
+
+function endWith(reason: StartRefused, print: Print): void {
+  print(reason.message)
+  process.exitCode = 1
+  process.kill(process.pid, 'SIGTERM')
+}

@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { defaultLifetimeMs, firstSeen } from '../../../src/domain/flow-response.ts'
+import { newId, newUuid } from '../../../src/domain/ids.ts'
+import { writeExchanges } from '../../../src/storage/exchanges.ts'
+import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { makeRecords, nextNumber, nextPhoneNumber, type Records } from './samples.ts'
+
+let api: TestApi
+let workspace: TestWorkspace
+let records: Records
+
+beforeAll(async () => {
+  api = await startApi()
+  workspace = await api.makeWorkspace()
+  records = await makeRecords(api, workspace)
+})
+afterAll(() => api.close())
+
+const path = '/v1/flow-responses'
+const nextToken = () => `token-${nextNumber()}`
+const afterADay = (time: string) => new Date(Date.parse(time) + defaultLifetimeMs).toISOString()
+
+/** Writes the row as a recorded exchange does. */
+function exchange(flowToken: string, flowId: string | null = null): Promise<void> {
+  const now = new Date()
+  const opened = {
+    workspaceId: workspace.id,
+    id: newUuid(),
+    createdAt: now,
+    wabaId: records.wabaId,
+    event: 'whatsapp.flows.init',
+    action: 'init',
+    screen: null,
+    flowToken,
+    flowId,
+    clientId: null,
+    webhookId: null,
+    envelope: null,
+    flowResponse: firstSeen(newId('flowResponse'), flowToken, flowId, now),
+  }
+  return writeExchanges(api.database.sql, [opened], [])
+}
+
+test('a flow response is made as SENT and expires a day after it was made', async () => {
+  const flowToken = nextToken()
+  const made = await workspace.post(path, { flowToken })
+  expect(made.status).toBe(201)
+  expect(made.body).toEqual({
+    id: expect.stringMatching(/^fr_/),
+    flowToken,
+    status: 'SENT',
+    flowId: null,
+    sentAt: null,
+    openedAt: null,
+    lastActivityAt: null,
+    completedAt: null,
+    expiresAt: afterADay(made.body.createdAt),
+    clientId: null,
+    conversationId: null,
+    messageId: null,
+    campaignId: null,
+    agentId: null,
+    channelId: null,
+    createdAt: expect.any(String),
+    updatedAt: expect.any(String),
+  })
+  expect((await workspace.get(`${path}/${made.body.id}`)).body).toEqual(made.body)
+})
+
+test('all that is given is kept, times in UTC', async () => {
+  const { flowId, clientId, conversationId, channelId } = records
+  const links = { flowId, clientId, conversationId, channelId, messageId: 'wamid.1', campaignId: 'c', agentId: 'a' }
+  const times = { sentAt: '2026-05-06T20:59:00+02:00', expiresAt: '2026-06-01T00:00:00.123Z' }
+  const made = await workspace.make(path, { flowToken: nextToken(), ...links, ...times })
+  expect(made).toMatchObject({ ...links, sentAt: '2026-05-06T18:59:00.000Z', expiresAt: times.expiresAt })
+})
+
+test('a known token is filled in: 200, given members change, the others and the status stay', async () => {
+  const flowToken = nextToken()
+  const first = await workspace.make(path, { flowToken, messageId: 'wamid.1', sentAt: '2026-05-06T18:59:00Z' })
+  expect(first.expiresAt).toBe('2026-05-07T18:59:00.000Z')
+  await exchange(flowToken, records.flowId)
+  const second = await workspace.post(path, { flowToken, clientId: records.clientId })
+  expect(second.status).toBe(200)
+  expect(second.body).toMatchObject({
+    id: first.id,
+    status: 'IN_PROGRESS',
+    messageId: 'wamid.1',
+    flowId: records.flowId,
+    clientId: records.clientId,
+    sentAt: first.sentAt,
+    expiresAt: first.expiresAt,
+    createdAt: first.createdAt,
+  })
+  expect(second.body.openedAt).not.toBeNull()
+})
+
+test.each(['COMPLETED', 'EXPIRED'])('a token that is %s stays so', async (status) => {
+  const flowToken = nextToken()
+  await workspace.make(path, { flowToken })
+  await api.database.sql`update flow_responses set status = ${status} where flow_token = ${flowToken}`
+  const answer = await workspace.post(path, { flowToken, sentAt: '2026-05-06T18:59:00Z' })
+  expect(answer.body).toMatchObject({ status, sentAt: '2026-05-06T18:59:00.000Z' })
+})
+
+test('an expiry that nobody chose follows sentAt, one that was chosen stays', async () => {
+  const sentAt = new Date(Date.now() - 3_600_000).toISOString()
+  const afterExchange = nextToken()
+  await exchange(afterExchange)
+  expect((await workspace.post(path, { flowToken: afterExchange, sentAt })).body.expiresAt).toBe(afterADay(sentAt))
+  const sentTwice = nextToken()
+  await workspace.make(path, { flowToken: sentTwice, sentAt: '2026-05-06T18:59:00Z' })
+  expect((await workspace.post(path, { flowToken: sentTwice, sentAt })).body.expiresAt).toBe(afterADay(sentAt))
+  const chosen = nextToken()
+  await workspace.make(path, { flowToken: chosen, expiresAt: '2027-01-01T00:00:00Z' })
+  expect((await workspace.post(path, { flowToken: chosen, sentAt })).body.expiresAt).toBe('2027-01-01T00:00:00.000Z')
+})
+
+test('a phone number finds its client or makes it', async () => {
+  const phoneNumber = nextPhoneNumber()
+  const made = await workspace.make(path, { flowToken: nextToken(), phoneNumber })
+  const client = (await workspace.get(`/v1/clients/${made.clientId}`)).body
+  expect(client.phoneNumber).toBe(phoneNumber)
+  const again = await workspace.make(path, { flowToken: nextToken(), phoneNumber })
+  expect(again.clientId).toBe(made.clientId)
+  expect((await workspace.get(`/v1/clients/${made.clientId}`)).body).toEqual(client)
+})
+
+test('400 for a phone number beside a client id, and for tokens that strangers share', async () => {
+  const both = await workspace.post(path, {
+    flowToken: nextToken(),
+    phoneNumber: nextPhoneNumber(),
+    clientId: records.clientId,
+  })
+  expect(both.status).toBe(400)
+  expect(both.body.errors).toMatchObject([{ path: 'phoneNumber' }])
+  for (const flowToken of ['unused', 'flows-builder-1a2b', '', 'a\0b', 'x'.repeat(4097)]) {
+    const answer = await workspace.post(path, { flowToken })
+    expect(answer.status).toBe(400)
+    expect(answer.body.errors[0].path).toBe('flowToken')
+  }
+})
+
+test.each([
+  'yesterday',
+  '2026-05-06',
+  '2026-05-06T18:59:00',
+  '2026-13-06T18:59:00Z',
+  '0000-01-01T00:00:00Z',
+  '9999-12-31T23:59:59-23:59',
+])('400 for the time %s', async (sentAt) => {
+  const answer = await workspace.post(path, { flowToken: nextToken(), sentAt })
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors).toMatchObject([{ path: 'sentAt' }])
+})
+
+test('a list can be asked for one token, of any form', async () => {
+  for (const flowToken of [nextToken(), 'a b\nc&d=?#%', '\u{1f98a}'.repeat(1000), 'ZmxvdyQwMQ==', 'x'.repeat(4096)]) {
+    const made = await workspace.make(path, { flowToken })
+    const listed = await workspace.get(`${path}?flowToken=${encodeURIComponent(flowToken)}`)
+    expect(listed.body).toEqual({ data: [made], nextCursor: null })
+  }
+  expect((await workspace.get(`${path}?flowToken=nobody`)).body.data).toEqual([])
+})
+
+test('the API and exchanges write one token at once: one row, nothing fails, nothing is lost', async () => {
+  for (let round = 0; round < 10; round++) {
+    const flowToken = nextToken()
+    const phoneNumber = nextPhoneNumber()
+    const given: Json[] = [
+      { messageId: 'wamid.1' },
+      { campaignId: 'c' },
+      { agentId: 'a' },
+      { phoneNumber },
+      { conversationId: records.conversationId },
+      { channelId: records.channelId },
+      { sentAt: '2026-05-06T18:59:00Z' },
+    ]
+    const writes = given.flatMap((members) => [
+      workspace.post(path, { flowToken, ...members }),
+      exchange(flowToken, records.flowId),
+    ])
+    const answers = (await Promise.all(writes)).filter((answer) => answer !== undefined)
+    expect(answers.filter((answer) => answer.status > 201)).toEqual([])
+    expect(new Set(answers.map((answer) => answer.body.id)).size).toBe(1)
+    const [row] = (await workspace.get(`${path}?flowToken=${flowToken}`)).body.data
+    const { phoneNumber: _phoneNumber, sentAt: _sentAt, ...links } = Object.assign({}, ...given)
+    expect(row).toMatchObject({
+      ...links,
+      status: 'IN_PROGRESS',
+      flowId: records.flowId,
+      sentAt: '2026-05-06T18:59:00.000Z',
+    })
+    expect((await workspace.get(`/v1/clients/${row.clientId}`)).body.phoneNumber).toBe(phoneNumber)
+    expect(row.expiresAt).toBe('2026-05-07T18:59:00.000Z')
+  }
+})

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { channelInput, nextNumber } from './samples.ts'
+
+let api: TestApi
+let workspace: TestWorkspace
+let wabaId: string
+
+beforeAll(async () => {
+  api = await startApi()
+  workspace = await api.makeWorkspace()
+  wabaId = (await workspace.make('/v1/wabas', { wabaId: nextNumber() })).wabaId
+})
+afterAll(() => api.close())
+
+const flowJson = {
+  version: '7.1',
+  zebra: { b: 1, a: '\u0000 and \ud83e\udd8a' },
+  screens: [
+    { id: 'OFFER', title: 'Offer', layout: { type: 'SingleColumnLayout', children: [] } },
+    { id: 'START', title: 'Start', data: {} },
+  ],
+  data_api_version: '3.0',
+  routing_model: { START: ['OFFER'], OFFER: [] },
+}
+
+test('reads screens and versions out of the Flow JSON, and keeps it as it came', async () => {
+  const metaFlowId = nextNumber()
+  const flow = await workspace.make('/v1/flows', { wabaId, metaFlowId, name: 'Quote', flowJson, status: 'PUBLISHED' })
+  expect(flow).toEqual({
+    id: expect.stringMatching(/^flow_/),
+    wabaId,
+    metaFlowId,
+    name: 'Quote',
+    status: 'PUBLISHED',
+    categories: null,
+    dataApiVersion: '3.0',
+    endpointUri: null,
+    jsonVersion: '7.1',
+    screens: ['OFFER', 'START'],
+    createdAt: expect.any(String),
+    updatedAt: flow.createdAt,
+    lastSyncAt: null,
+  })
+  expect(api.changed.at(-1)).toBe(workspace.id)
+  const read = await workspace.get(`/v1/flows/${flow.id}`)
+  expect(read.body).toEqual({ ...flow, flowJson })
+  expect(JSON.stringify(read.body.flowJson)).toBe(JSON.stringify(flowJson))
+  expect((await workspace.get('/v1/flows')).body.data).toEqual([flow])
+  const [row] = await api.database.sql`select first_screen from flows where id = ${flow.id}`
+  expect(row?.first_screen).toBe('START')
+})
+
+test('what the body says itself goes before what the Flow JSON tells', async () => {
+  const body = { wabaId, metaFlowId: nextNumber(), flowJson, dataApiVersion: '4.0', jsonVersion: '7.2' }
+  expect(await workspace.make('/v1/flows', body)).toMatchObject({ dataApiVersion: '4.0', jsonVersion: '7.2' })
+})
+
+test('takes a Flow JSON of 10 MB', async () => {
+  const large = { ...flowJson, filler: 'x'.repeat(10_000_000) }
+  const { id } = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber(), flowJson: large })
+  expect((await workspace.get(`/v1/flows/${id}`)).body.flowJson).toEqual(large)
+})
+
+test.each([
+  ['no object', 'text', 'flowJson'],
+  ['no screens', { version: '7.1' }, 'flowJson.screens'],
+  ['an empty list of screens', { version: '7.1', screens: [] }, 'flowJson.screens'],
+  ['a screen without an id', { version: '7.1', screens: [{}] }, 'flowJson.screens.0.id'],
+  ['NUL in a screen id', { version: '7.1', screens: [{ id: 'A\0' }] }, 'flowJson'],
+  ['a version that is a number', { version: 7.1, screens: [{ id: 'A' }] }, 'flowJson.version'],
+])('400 for a Flow JSON with %s', async (_name, document, path) => {
+  const answer = await workspace.post('/v1/flows', { wabaId, metaFlowId: nextNumber(), flowJson: document })
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors).toMatchObject([{ path }])
+})
+
+test('409 for a second flow with the same ids; the same Meta id under another WABA is another flow', async () => {
+  const metaFlowId = nextNumber()
+  await workspace.make('/v1/flows', { wabaId, metaFlowId })
+  const second = await workspace.post('/v1/flows', { wabaId, metaFlowId })
+  expect(second.status).toBe(409)
+  expect(second.body.code).toBe('already_exists')
+  const other = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
+  expect((await workspace.post('/v1/flows', { wabaId: other.wabaId, metaFlowId })).status).toBe(201)
+})
+
+test('channels are made, read and refused twice', async () => {
+  const input = channelInput(wabaId)
+  const channel = await workspace.make('/v1/channels', input)
+  expect(channel).toEqual({
+    id: expect.stringMatching(/^ch_/),
+    ...input,
+    createdAt: expect.any(String),
+    updatedAt: channel.createdAt,
+  })
+  expect((await workspace.get(`/v1/channels/${channel.id}`)).body).toEqual(channel)
+  const second = await workspace.post('/v1/channels', { ...channelInput(wabaId), phoneNumberId: input.phoneNumberId })
+  expect(second.status).toBe(409)
+  expect(second.body.code).toBe('already_exists')
+})
+
+test.each([
+  '5215512345678',
+  '+521551234',
+  '+1234567',
+  '+1234567890123456',
+  '+52 155 1234 5678',
+  '+52155123x567',
+  '+5215512345678\n',
+])('400 for the phone number %j', async (phoneNumber) => {
+  const refused = phoneNumber !== '+521551234'
+  const answer = await workspace.post('/v1/channels', { ...channelInput(wabaId), phoneNumber })
+  expect(answer.status).toBe(refused ? 400 : 201)
+  if (refused) expect(answer.body.errors).toMatchObject([{ path: 'phoneNumber' }])
+})

@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type ApiRequest, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { nextPhoneNumber } from './samples.ts'
+
+let api: TestApi
+let workspace: TestWorkspace
+
+beforeAll(async () => {
+  api = await startApi()
+  workspace = await api.makeWorkspace()
+})
+afterAll(() => api.close())
+
+const post = (request: ApiRequest, path = '/v1/clients') =>
+  api.call('POST', path, { token: workspace.apiKey, ...request })
+
+test.each([
+  ['cut short', '{"phoneNumber":"canary'],
+  ['empty', ''],
+  ['no JSON', 'phoneNumber=canary'],
+  ['two documents', '{}{}'],
+  ['a prototype', '{"__proto__":{"canary":1}}'],
+  ['bad UTF-8', Uint8Array.from([0x7b, 0x22, 0xff, 0x22, 0x7d])],
+  ['10,000 arrays', '['.repeat(10_000) + ']'.repeat(10_000)],
+  ['10,000 objects', `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`],
+])('400 for a body that is %s', async (_name, raw) => {
+  const answer = await post({ raw })
+  expect(answer.status).toBe(400)
+  expect(answer.body).toMatchObject({ code: 'invalid_input', status: 400 })
+  expect(answer.text).not.toContain('canary')
+})
+
+test('413 above the limit of the route', async () => {
+  const name = (bytes: number) => JSON.stringify({ phoneNumber: nextPhoneNumber(), name: 'x'.repeat(bytes) })
+  expect((await post({ raw: name(1024 * 1024) })).body.code).toBe('body_too_large')
+  expect((await post({ raw: name(1000 * 1024) })).body.code).toBe('invalid_input')
+  expect((await post({ raw: name(2 * 1024 * 1024) }, '/v1/flows')).body.code).toBe('invalid_input')
+})
+
+test('415 for a body of another type', async () => {
+  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'nonsense']) {
+    const answer = await post({ raw: '{}', headers: { 'content-type': type } })
+    expect(answer.status).toBe(415)
+    expect(answer.body.code).toBe('unsupported_media_type')
+  }
+  const answer = await post({
+    raw: JSON.stringify({ phoneNumber: nextPhoneNumber() }),
+    headers: { 'content-type': 'Application/JSON; charset=utf-8' },
+  })
+  expect(answer.status).toBe(201)
+})
+
+test('all faults come at once, with paths and expectations and without values', async () => {
+  const body = {
+    name: '',
+    url: 5,
+    events: ['canary-event'],
+    timeoutMs: 99,
+    fallback: { mode: 'static', reply: { canary: 1 } },
+    breaker: { mode: 'on', canary_member: 'canary-value' },
+  }
+  const answer = await post({ body }, '/v1/webhooks')
+  expect(answer.status).toBe(400)
+  const paths = answer.body.errors.map((fault: { path: string }) => fault.path)
+  expect(paths).toEqual(['name', 'url', 'events.0', 'timeoutMs', 'fallback.reply', 'breaker.canary_member'])
+  expect(answer.body.detail).toMatch(/^name: .* \(and 5 more\)$/)
+  expect(answer.text).not.toMatch(/canary-(event|value)/)
+})
+
+test('a document in the place of a member name is not repeated', async () => {
+  const answer = await post({ body: { ['canary'.repeat(1000)]: 1, phoneNumber: nextPhoneNumber() } })
+  expect(answer.status).toBe(400)
+  expect(answer.text.length).toBeLessThan(600)
+  const many = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`member${i}`, 1]))
+  expect((await post({ body: many })).body.errors).toHaveLength(20)
+})
+
+test.each(['0', '101', '-1', '1.5', 'ten', '', '1&limit=2'])('400 for limit=%s', async (limit) => {
+  const answer = await workspace.get(`/v1/clients?limit=${limit}`)
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors[0].path).toBe('limit')
+})
+
+test.each([
+  'x',
+  '%00',
+  'Y2xpZW50XzA',
+  Buffer.from('conv_00000000000000000000000000').toString('base64url'),
+  'x'.repeat(400),
+])('400 for cursor=%s', async (cursor) => {
+  const answer = await workspace.get(`/v1/clients?cursor=${cursor}`)
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors[0].path).toBe('cursor')
+})
