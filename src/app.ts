@@ -10,7 +10,7 @@ import { createResolver } from './egress/resolver.ts'
 import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
-import { Directory } from './relay/directory.ts'
+import { Directory, opensFlowKeys } from './relay/directory.ts'
 import { DirectorySync } from './relay/directory-sync.ts'
 import { Exchange } from './relay/exchange.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
@@ -75,6 +75,9 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       const pending = await countPendingMigrations(database.sql)
       if (pending > 0) throw new StartRefused(`the database lacks ${pending} migration(s): run npm run migrate`)
     },
+    firstLoad: (configs) => {
+      if (!opensFlowKeys(configs, masterKeys)) throw new StartRefused('MASTER_KEY does not open the stored flow keys')
+    },
     refused: (error) => options.refused?.(error instanceof StartRefused ? error : new StartRefused('start failed')),
   })
   const forward = createForwarding({
@@ -114,7 +117,6 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     async listen() {
       if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
       await sync.start()
-      if (!directory.opensFlowKeys()) throw new StartRefused('MASTER_KEY does not open the stored flow keys')
       await server.listen({ host: config.HOST, port: config.PORT })
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl

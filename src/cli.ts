@@ -10,6 +10,12 @@ const print = (line: string) => {
   process.stdout.write(`${line}\n`)
 }
 
+// `relevo … | head` closes the pipe: that is the reader's right and no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
 const relevo = new Command('relevo').description('Relay for WhatsApp Flows: https requests of Meta in, webhooks out')
 
 relevo

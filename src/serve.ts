@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import { type AppConfig, createApp, StartRefused } from './app.ts'
 import { type Config, ConfigInvalid, readConfig } from './config.ts'
+import { describeError } from './ops/logger.ts'
 import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
 import { StorageError } from './storage/database.ts'
 import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
@@ -11,18 +12,30 @@ type Print = (line: string) => void
 /** Runs the service until it is told to stop; the process ends with the exit code. `print` gets the lines for people. */
 export async function serve(print: Print): Promise<void> {
   const { config, embedded } = await settle(readConfig(), print)
-  const app = createApp(config, { refused: (reason) => endWith(reason, print) })
-  // SIGTERM, SIGINT, uncaught errors. The delay is a last resort: close() bounds itself, to 8 s + 5 s + 5 s at most.
-  closeWithGrace({ delay: 30_000, logger: false }, async ({ err }) => {
-    if (err !== undefined) print(`stopping after an uncaught ${err.name}`)
+  let refusal: StartRefused | null = null
+  const app = createApp(config, {
+    refused: (reason) => {
+      refusal = reason
+      print(reason.message)
+      void closing.close()
+    },
+  })
+  const stop = async () => {
     await app.close()
     await embedded?.stop()
+  }
+  // SIGTERM, SIGINT, uncaught errors. The delay is a last resort: app.close() bounds itself, to 8 s + 5 s + 5 s at most.
+  const closing = closeWithGrace({ delay: 30_000, logger: false }, async ({ err }) => {
+    if (err !== undefined) print(`stopping after an uncaught error: ${JSON.stringify(describeError(err))}`)
+    await stop()
+    // What is thrown here makes the exit code 1.
+    if (refusal !== null) throw refusal
   })
   try {
     print(`listening on ${await app.listen()}`)
   } catch (error) {
-    await app.close()
-    await embedded?.stop()
+    closing.uninstall()
+    await stop()
     throw error
   }
 }
@@ -57,10 +70,4 @@ export function explain(error: unknown): string | null {
   if (expected.some((kind) => error instanceof kind)) return (error as Error).message
   const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
   return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null
-}
-
-function endWith(reason: StartRefused, print: Print): void {
-  print(reason.message)
-  process.exitCode = 1
-  process.kill(process.pid, 'SIGTERM')
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
-import { listenForConfig, loadConfigs, loadConfigVersions } from '../storage/account-config.ts'
+import { listenForConfig, loadConfigs, loadConfigVersions, type WorkspaceConfig } from '../storage/account-config.ts'
 import { type Database, StorageError } from '../storage/database.ts'
 import type { Directory } from './directory.ts'
 
@@ -15,6 +15,7 @@ const reloadAllFrom = 100
 /** What must hold before the first load is served from. What these throw, other than StorageErrors, ends the start. */
 export interface StartChecks {
   beforeFirstLoad(): Promise<void>
+  firstLoad(configs: readonly WorkspaceConfig[]): void
   /** Called with what a check threw when the database came up only after the start. */
   refused(error: unknown): void
 }
@@ -83,7 +84,9 @@ export class DirectorySync {
       if (!this.#directory.loaded) await this.#checks.beforeFirstLoad()
       // Listen first: a change between the two is then heard rather than missed.
       await this.#listen()
-      this.#directory.replaceAll(await loadConfigs(this.#database.sql, null))
+      const configs = await loadConfigs(this.#database.sql, null)
+      if (!this.#directory.loaded) this.#checks.firstLoad(configs)
+      this.#directory.replaceAll(configs)
     } catch (error) {
       await this.#unavailable(error)
     }

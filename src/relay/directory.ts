@@ -91,12 +91,6 @@ export class Directory {
     return [...gone, ...moved.map(([workspaceId]) => workspaceId)]
   }
 
-  /** False when there are flow keys and none opens: the master key is not the one they were sealed under. */
-  opensFlowKeys(): boolean {
-    const [first] = this.#accounts.values()
-    return first === undefined || first.flowKeys().length > 0
-  }
-
   /** The longest time a webhook may take, ms; 0 when none chose its own. */
   get longestTimeoutMs(): number {
     let longest = 0
@@ -158,6 +152,17 @@ export class Directory {
       return []
     })
   }
+}
+
+/** False when the first stored flow key does not open: the master key is not the one it was sealed under. */
+export function opensFlowKeys(configs: readonly WorkspaceConfig[], masterKeys: MasterKeys): boolean {
+  for (const { workspaceId, wabas } of configs) {
+    for (const [first] of wabas.map((waba) => waba.flowKeys)) {
+      if (first === undefined) continue
+      return openSecret(first.sealed, { purpose: 'flow_key', workspaceId, rowId: first.id }, masterKeys) !== null
+    }
+  }
+  return true
 }
 
 function liveSecrets(

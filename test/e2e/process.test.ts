@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { fakeMeta } from '../support/meta.ts'
+import { endProcesses, type RelevoProcess, runRelevo } from '../support/process.ts'
+import { type FakeTenant, startTenant } from '../support/tenant.ts'
+import { delayed, reply } from '../support/tenant-behaviours.ts'
+
+afterEach(endProcesses)
+
+const keys = () => ({
+  MASTER_KEY: randomBytes(32).toString('base64'),
+  ADMIN_TOKEN: randomBytes(24).toString('hex'),
+  PORT: '0',
+  WEBHOOK_ALLOW_HTTP: 'true',
+  WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
+})
+
+async function api(url: string, token: string, path: string, body?: unknown) {
+  const response = await fetch(url + path, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  return response.json() as Promise<{ id: string; key: string; publicKey: string; data: { outcome: string }[] }>
+}
+
+/** A WABA with an app secret and a webhook, registered on a running process. */
+async function register(url: string, adminToken: string, wabaId: string, tenantUrl: string) {
+  const workspace = await api(url, adminToken, '/v1/workspaces', { name: 'W' })
+  const { key } = await api(url, adminToken, `/v1/workspaces/${workspace.id}/api-keys`, { name: 'K' })
+  const { publicKey } = await api(url, key, '/v1/wabas', { wabaId, appSecrets: ['app-secret'] })
+  await api(url, key, '/v1/webhooks', { name: 'H', url: tenantUrl, events: ['whatsapp.flows.exchanges'] })
+  const meta = (at: string) =>
+    fakeMeta({ endpointUri: `${at}/api/whatsapp/flows/${wabaId}/data`, publicKey, appSecret: 'app-secret' })
+  return { key, meta }
+}
+
+describe('a start that cannot be', () => {
+  async function lineOf(environment: Record<string, string>): Promise<string> {
+    const relevo = runRelevo(['serve'], environment)
+    expect(await relevo.ended()).toBe(1)
+    const lines = relevo.output().trimEnd().split('\n')
+    expect(lines).toHaveLength(1)
+    return lines[0] ?? ''
+  }
+
+  it('names every variable that is missing, short or wrong, in one line, without its value', async () => {
+    const line = await lineOf({
+      DATABASE_URL: 'postgres://x/y',
+      ADMIN_TOKEN: 'too-short',
+      PORT: 'eighty',
+      DEADLINE_MS: '',
+    })
+    for (const name of ['MASTER_KEY', 'ADMIN_TOKEN', 'PORT']) expect(line).toContain(name)
+    expect(line).not.toMatch(/too-short|eighty|DEADLINE_MS/)
+  })
+
+  it('names the command for pending migrations; after it the start succeeds', async () => {
+    const database = await createEmptyDatabase()
+    const environment = { ...keys(), DATABASE_URL: database.url }
+    expect(await lineOf(environment)).toContain('npm run migrate')
+    const migration = runRelevo(['migrate'], environment)
+    expect(await migration.ended()).toBe(0)
+    const relevo = runRelevo(['serve'], environment)
+    await relevo.listening()
+    relevo.child.kill('SIGTERM')
+    expect(await relevo.ended()).toBe(0)
+    await database.drop()
+  })
+
+  it('refuses a MASTER_KEY that does not open what is stored', async () => {
+    const database = await createTestDatabase()
+    const environment = { ...keys(), DATABASE_URL: database.url }
+    const first = runRelevo(['serve'], environment)
+    await register(await first.listening(), environment.ADMIN_TOKEN, '1', 'https://example.com/')
+    first.child.kill('SIGTERM')
+    expect(await first.ended()).toBe(0)
+    const line = await lineOf({ ...environment, MASTER_KEY: randomBytes(32).toString('base64') })
+    expect(line).toContain('MASTER_KEY')
+    await database.drop()
+  })
+
+  it('names a port that is taken', async () => {
+    const database = await createTestDatabase()
+    const environment = { ...keys(), DATABASE_URL: database.url }
+    const first = runRelevo(['serve'], environment)
+    const { port } = new URL(await first.listening())
+    expect(await lineOf({ ...environment, PORT: port })).toContain('EADDRINUSE')
+    first.child.kill('SIGTERM')
+    await first.ended()
+    await database.drop()
+  })
+})
+
+describe('SIGTERM', () => {
+  let database: TestDatabase
+  let tenant: FakeTenant
+
+  it('finishes what is in flight, takes nothing new, writes the row and exits 0', async () => {
+    database = await createTestDatabase()
+    tenant = await startTenant()
+    const environment = { ...keys(), DATABASE_URL: database.url }
+    const relevo = runRelevo(['serve'], environment)
+    const url = await relevo.listening()
+    const { meta, key } = await register(url, environment.ADMIN_TOKEN, '2', tenant.url)
+    tenant.next(delayed(500, { screen: 'LAST', data: {} }))
+    const answer = meta(url).init('in-flight')
+    await expect.poll(() => tenant.received.length).toBe(1)
+    relevo.child.kill('SIGTERM')
+    await expect
+      .poll(() =>
+        fetch(`${url}/livez`).then(
+          () => 'open',
+          () => 'closed',
+        ),
+      )
+      .toBe('closed')
+    expect((await answer).answer).toEqual({ screen: 'LAST', data: {} })
+    expect(await relevo.ended()).toBe(0)
+
+    const next = runRelevo(['serve'], environment)
+    const { data } = await api(await next.listening(), key, '/v1/exchanges')
+    expect(data.map(({ outcome }) => outcome)).toEqual(['replied'])
+    next.child.kill('SIGTERM')
+    await next.ended()
+    await tenant.close()
+    await database.drop()
+  })
+})
+
+describe('embedded mode', () => {
+  it('makes keys and says where, is adopted after kill -9, and keeps what it stored', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'relevo-process-'))
+    const environment = { ...keys(), DATA_DIR: dataDir, MASTER_KEY: '', ADMIN_TOKEN: '' }
+    const tenant = await startTenant()
+    tenant.always(reply({ screen: 'A', data: {} }))
+
+    const first = runRelevo(['serve'], environment)
+    const firstUrl = await first.listening()
+    for (const file of ['master-key', 'admin-token']) expect(first.output()).toContain(join(dataDir, file))
+    const adminToken = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim()
+    expect(first.output()).not.toContain(adminToken)
+    const { meta } = await register(firstUrl, adminToken, '3', tenant.url)
+    first.child.kill('SIGKILL')
+    await first.ended()
+
+    const second: RelevoProcess = runRelevo(['serve'], environment)
+    const secondUrl = await second.listening()
+    expect(second.output()).toContain('found running')
+    expect((await meta(secondUrl).init('after')).answer).toEqual({ screen: 'A', data: {} })
+    second.child.kill('SIGTERM')
+    expect(await second.ended()).toBe(0)
+    await tenant.close()
+    await rm(dataDir, { recursive: true })
+  })
+})
+
+describe('relevo keys generate', () => {
+  it('prints both halves; the private one encrypted with a passphrase', async () => {
+    const plain = runRelevo(['keys', 'generate'])
+    expect(await plain.ended()).toBe(0)
+    expect(plain.output()).toMatch(/^-----BEGIN PRIVATE KEY-----[\s\S]*-----BEGIN PUBLIC KEY-----/)
+    const sealed = runRelevo(['keys', 'generate', '--passphrase', 'words'])
+    expect(await sealed.ended()).toBe(0)
+    expect(sealed.output()).toMatch(/^-----BEGIN ENCRYPTED PRIVATE KEY-----/)
+  })
+})

@@ -1,0 +1,53 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { eventually } from './eventually.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+export interface RelevoProcess {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** All it printed so far, both streams. */
+  output(): string
+  /** Resolves with the URL it listens on; fails if it ends before. */
+  listening(): Promise<string>
+  /** Resolves with its exit code, or the signal that ended it. */
+  ended(): Promise<number | string | null>
+}
+
+const running = new Set<ChildProcess>()
+
+/** Runs `relevo …` as a supervisor would, with no environment but this. */
+export function runRelevo(args: readonly string[], environment: Record<string, string> = {}): RelevoProcess {
+  const env = { PATH: '/usr/bin:/bin', ...environment }
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
+  let printed = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (printed += chunk.toString()))
+  const closed = once(child, 'close').then(() => {
+    running.delete(child)
+    return child.exitCode ?? child.signalCode
+  })
+  return {
+    child,
+    pid: child.pid ?? 0,
+    output: () => printed,
+    listening: () =>
+      eventually(
+        () => {
+          const [, url] = /^listening on (\S+)$/m.exec(printed) ?? []
+          if (url !== undefined) return url
+          if (child.exitCode !== null) throw new Error(`relevo ended with ${child.exitCode}: ${printed}`)
+          return null
+        },
+        { timeoutMs: 25_000 },
+      ),
+    ended: () => closed,
+  }
+}
+
+/** For afterEach: ends what a failed test left. */
+export function endProcesses(): void {
+  for (const child of running) child.kill('SIGKILL')
+}
