@@ -105,7 +105,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       masterKeys,
       refusalOfUrl: guard.refusalOfUrl,
       publicUrl: () => config.PUBLIC_URL ?? boundUrl,
-      configChanged: (workspaceId) => sync.refresh(workspaceId),
+      // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
+      configChanged: (workspaceId) =>
+        sync
+          .refresh(workspaceId)
+          .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet')),
       reportError: (error, route) => {
         if (error instanceof StorageError && error.unavailable) database.renew()
         log.error({ error, route }, 'an API call failed inside Relevo')
