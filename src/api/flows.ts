@@ -72,6 +72,8 @@ function rowOf(body: z.output<typeof flowInput>) {
     flowJson: body.flowJson ?? null,
     screens: facts && [...facts.screens],
     firstScreen: facts?.firstScreen ?? null,
+    healthStatus: null,
+    validationErrors: null,
   }
 }
 

@@ -1,12 +1,12 @@
 import type { KeyObject } from 'node:crypto'
 import { importPrivateKey } from '../crypto/flow-key.ts'
-import { type MasterKeys, openSecret, type SecretPlace } from '../crypto/sealed-secret.ts'
-import type { WebhookSigningSecrets } from '../crypto/webhook-signature.ts'
+import { type MasterKeys, openSecret } from '../crypto/sealed-secret.ts'
 import type { Flow } from '../domain/flow.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { BreakerMode, WebhookFallback, WebhookFormat, WebhookSubscription } from '../domain/webhook.ts'
+import { once, Unsealer, type WebhookSigning, webhookSigning } from '../events/webhook-signing.ts'
 import type { Log } from '../ops/logger.ts'
-import type { SealedRow, StoredWaba, StoredWebhook, WorkspaceConfig } from '../storage/account-config.ts'
+import type { StoredWaba, StoredWebhook, WorkspaceConfig } from '../storage/account-config.ts'
 
 /** A WABA as an exchange needs it. What is sealed is opened at first use and kept: parsing a key costs a millisecond. */
 export interface Account {
@@ -21,21 +21,17 @@ export interface Account {
   flowKeys(): readonly KeyObject[]
 }
 
-export interface RelayWebhook extends WebhookSubscription {
+export interface RelayWebhook extends WebhookSubscription, WebhookSigning {
   readonly url: string
   readonly timeoutMs: number | null
   readonly fallback: WebhookFallback | null
   readonly format: WebhookFormat
   readonly breakerMode: BreakerMode
-  headers(): Readonly<Record<string, string>>
-  /** The secrets that live at `now`. */
-  signingSecrets(now: Date): WebhookSigningSecrets
 }
 
 /** All known WABAs, in memory: exchanges are answered from here, also while the database is away. */
 export class Directory {
-  readonly #masterKeys: MasterKeys
-  readonly #log: Log
+  readonly #unsealer: Unsealer
   readonly #accounts = new Map<string, Account>()
   readonly #versions = new Map<
     WorkspaceId,
@@ -45,8 +41,9 @@ export class Directory {
   #loaded = false
 
   constructor(masterKeys: MasterKeys, log: Log, forgetWebhook: (webhookId: string) => void) {
-    this.#masterKeys = masterKeys
-    this.#log = log
+    this.#unsealer = new Unsealer(masterKeys, (place) =>
+      log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
+    )
     this.#forgetWebhook = forgetWebhook
   }
 
@@ -113,9 +110,9 @@ export class Directory {
 
   #account(workspaceId: WorkspaceId, waba: StoredWaba, webhooks: readonly RelayWebhook[]): Account {
     const appSecrets = once(() =>
-      this.#openAll(waba.appSecrets, 'app_secret', workspaceId).map((plain) => plain.toString()),
+      this.#unsealer.openAll(waba.appSecrets, 'app_secret', workspaceId).map((plain) => plain.toString()),
     )
-    const flowKeys = once(() => this.#openAll(waba.flowKeys, 'flow_key', workspaceId).map(importPrivateKey))
+    const flowKeys = once(() => this.#unsealer.openAll(waba.flowKeys, 'flow_key', workspaceId).map(importPrivateKey))
     return {
       workspaceId,
       wabaId: waba.wabaId,
@@ -128,29 +125,8 @@ export class Directory {
   }
 
   #webhook(workspaceId: WorkspaceId, stored: StoredWebhook): RelayWebhook {
-    const { id, headersSealed, signingSecrets, ...rest } = stored
-    const headers = once((): Record<string, string> => {
-      const rows = headersSealed === null ? [] : [{ id, sealed: headersSealed }]
-      const [plain] = this.#openAll(rows, 'webhook_headers', workspaceId)
-      return plain === undefined ? {} : JSON.parse(plain.toString())
-    })
-    const opened = once(() =>
-      signingSecrets.map((row) => ({
-        expiresAt: row.expiresAt,
-        secret: this.#openAll([row], 'webhook_secret', workspaceId)[0]?.toString(),
-      })),
-    )
-    return { ...rest, id, headers, signingSecrets: (now) => liveSecrets(opened(), now) }
-  }
-
-  /** A value that does not open is left out and shouted about: the others go on. */
-  #openAll(rows: readonly SealedRow[], purpose: SecretPlace['purpose'], workspaceId: WorkspaceId): Buffer[] {
-    return rows.flatMap((row) => {
-      const plain = openSecret(row.sealed, { purpose, workspaceId, rowId: row.id }, this.#masterKeys)
-      if (plain !== null) return [plain]
-      this.#log.error({ workspaceId, purpose, rowId: row.id }, 'a stored value does not open under MASTER_KEY')
-      return []
-    })
+    const { headersSealed, signingSecrets, ...rest } = stored
+    return { ...rest, ...webhookSigning(stored, workspaceId, this.#unsealer) }
   }
 }
 
@@ -163,26 +139,4 @@ export function opensFlowKeys(configs: readonly WorkspaceConfig[], masterKeys: M
     }
   }
   return true
-}
-
-function liveSecrets(
-  secrets: readonly { expiresAt: Date | null; secret: string | undefined }[],
-  now: Date,
-): WebhookSigningSecrets {
-  let current: string | null = null
-  const previous: string[] = []
-  for (const { expiresAt, secret } of secrets) {
-    if (secret === undefined) continue
-    if (expiresAt === null) current = secret
-    else if (expiresAt > now) previous.push(secret)
-  }
-  return { current, previous }
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined
-  return () => {
-    made ??= { value: make() }
-    return made.value
-  }
 }

@@ -13,10 +13,10 @@ import type { Outcome } from '../domain/outcome.ts'
 import { completeScreen, type Reply, readReply } from '../domain/reply.ts'
 import { chooseWebhook } from '../domain/webhook.ts'
 import type { Dispatchers } from '../egress/dispatcher.ts'
+import { type Outgoing, signRequest } from '../events/signed-request.ts'
 import type { RelayWebhook } from './directory.ts'
 import type { ExchangeLedger } from './ledger.ts'
 import type { Session, Sessions } from './sessions.ts'
-import { type Outgoing, signRequest } from './signed-request.ts'
 
 /** How an exchange ended: its outcome and the answer's plaintext (null: none of its own). */
 export interface Ending {

@@ -1,4 +1,5 @@
 /** Every table, by the rows that change together. */
+export * from './schema/calls.ts'
 export * from './schema/clients.ts'
 export * from './schema/exchanges.ts'
 export * from './schema/wabas.ts'

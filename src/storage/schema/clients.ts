@@ -1,4 +1,4 @@
-import { boolean, foreignKey, index, integer, pgTable, primaryKey, text, unique } from 'drizzle-orm/pg-core'
+import { boolean, foreignKey, index, integer, json, pgTable, primaryKey, text, unique } from 'drizzle-orm/pg-core'
 import { createdAt, updatedAt, workspaceId } from './columns.ts'
 import { owner } from './workspaces.ts'
 
@@ -11,6 +11,7 @@ export const clients = pgTable(
     name: text('name'),
     firstname: text('firstname'),
     email: text('email'),
+    attributes: json('attributes').$type<Readonly<Record<string, unknown>>>().notNull().default({}),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },

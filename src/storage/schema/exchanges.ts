@@ -15,6 +15,8 @@ export const flowResponses = pgTable(
     flowTokenDigest: bytes('flow_token_digest').notNull(),
     flowId: text('flow_id'),
     status: text('status').$type<FlowResponseStatus>().notNull(),
+    // How the call that sent the flow ended; null for tokens that we did not send.
+    sendStatus: text('send_status').$type<'sending' | 'sent' | 'failed' | 'unknown'>(),
     sentAt: time('sent_at'),
     openedAt: time('opened_at'),
     lastActivityAt: time('last_activity_at'),

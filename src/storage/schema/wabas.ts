@@ -10,6 +10,8 @@ export const wabas = pgTable(
     name: text('name'),
     verified: boolean('verified').notNull(),
     accessTokenSealed: bytes('access_token_sealed'),
+    verifyTokenSealed: bytes('verify_token_sealed'),
+    requireTokenSignature: boolean('require_token_signature').notNull().default(false),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -92,6 +94,9 @@ export const flows = pgTable(
     flowJson: json('flow_json'),
     screens: text('screens').array(),
     firstScreen: text('first_screen'),
+    // As Graph gave them at the last sync (protocol.md 4.2).
+    healthStatus: json('health_status'),
+    validationErrors: json('validation_errors'),
     lastSyncAt: time('last_sync_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

@@ -1,7 +1,7 @@
 import { standardWebhookSignature, webhookSignature } from '../crypto/webhook-signature.ts'
 import type { SignedRequest } from '../delivery/attempt.ts'
 import type { ExchangeEvent } from '../domain/events.ts'
-import type { RelayWebhook } from './directory.ts'
+import type { WebhookSigning } from './webhook-signing.ts'
 
 /** A webhook's reply may weigh this much: contract.md §3. */
 export const maxReplyBytes = 256 * 1024
@@ -16,6 +16,11 @@ export interface Outgoing {
   readonly bytes: Buffer
 }
 
+export interface SignedWebhook extends WebhookSigning {
+  readonly id: string
+  readonly url: string
+}
+
 export interface Sending {
   readonly deadlineMs: number
   readonly userAgent: string
@@ -24,7 +29,7 @@ export interface Sending {
 }
 
 /** Signs an exchange's bytes for its webhook, with all headers of contract.md §4. What is not signed cannot be sent. */
-export function signRequest(webhook: RelayWebhook, outgoing: Outgoing, sending: Sending): SignedRequest {
+export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending: Sending): SignedRequest {
   const { id, event, timestamp, bytes } = outgoing
   const { deadlineMs, userAgent, sentAt } = sending
   const { current, previous } = webhook.signingSecrets(sentAt)
