@@ -47,7 +47,8 @@ describe('a database that goes away', () => {
       expect((await fetch(`${relevo.url}/readyz`)).status).toBe(200)
 
       await proxy.restore()
-      const rows = await relevo.exchanges(account, 6)
+      // A write that hung while the database went is given up after 5 s and made again.
+      const rows = await relevo.exchanges(account, 6, 15_000)
       expect(rows.map((row) => row.flowToken)).toEqual(['before', ...[0, 1, 2, 3, 4].map((call) => `away-${call}`)])
       const { body } = await relevo.api('GET', '/v1/flow-responses?flowToken=away-3', { token: account.token })
       expect(body.data[0]).toMatchObject({ status: 'IN_PROGRESS' })

@@ -39,6 +39,8 @@ export interface FakeMeta {
 export interface SendOptions {
   /** Posts to the route that names the flow. */
   readonly metaFlowId?: string
+  /** Posts there instead: another process. */
+  readonly at?: string
   readonly method?: string
   readonly headers?: Record<string, string>
 }
@@ -59,8 +61,8 @@ export function fakeMeta({ endpointUri, publicKey, appSecret }: MetaTarget): Fak
       })
       return { body, signature: signBody(body, appSecret), session }
     },
-    async send({ body, signature, session }, { metaFlowId, method = 'POST', headers = {} } = {}) {
-      const url = metaFlowId === undefined ? endpointUri : endpointUri.replace(/data$/, `${metaFlowId}/data`)
+    async send({ body, signature, session }, { metaFlowId, at = endpointUri, method = 'POST', headers = {} } = {}) {
+      const url = metaFlowId === undefined ? at : at.replace(/data$/, `${metaFlowId}/data`)
       const startedAt = performance.now()
       const response = await post(url, method, agent, body, {
         'content-type': 'application/json',

@@ -22,7 +22,7 @@ export interface TestRelevo {
   /** As the operator, or with another token; `workspaceId` goes into X-Workspace-Id. */
   api(method: string, path: string, options?: ApiOptions): Promise<ApiAnswer>
   /** The exchanges of a WABA's workspace once `count` rows are closed, oldest first. */
-  exchanges(account: TestAccount, count: number): Promise<ApiAnswer['body'][]>
+  exchanges(account: TestAccount, count: number, timeoutMs?: number): Promise<ApiAnswer['body'][]>
   close(): Promise<void>
 }
 
@@ -46,6 +46,8 @@ export interface TestAccount {
 const testDefaults = {
   PORT: '0',
   LOG_LEVEL: 'debug',
+  // Nobody listens there: a test that calls Graph starts one of its own.
+  GRAPH_API_URL: 'http://127.0.0.1:1',
   WEBHOOK_ALLOW_HTTP: 'true',
   WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8,::1/128',
   ADMIN_TOKEN: `admin-${randomBytes(24).toString('hex')}`,
@@ -71,7 +73,7 @@ export async function startRelevo(
     database,
     logs,
     api: (method, path, apiOptions) => callApi(url, config.ADMIN_TOKEN, method, path, apiOptions),
-    exchanges: (account, count) => closedExchanges(relevo, account, count),
+    exchanges: (account, count, timeoutMs) => closedExchanges(relevo, account, count, timeoutMs),
     close: () => closeAll(app, options.database === undefined ? database : null),
   }
   return relevo
@@ -141,11 +143,19 @@ export function createWebhook(
   return create(relevo, '/v1/webhooks', body, account.token)
 }
 
-function closedExchanges(relevo: TestRelevo, account: TestAccount, count: number): Promise<ApiAnswer['body'][]> {
-  return eventually(async () => {
-    const { body } = await relevo.api('GET', '/v1/exchanges?limit=100', { token: account.token })
-    const rows = body.data.toReversed()
-    if (rows.length > count) throw new Error(`expected ${count} exchanges, found ${rows.length}`)
-    return rows.length === count && rows.every((row: { outcome: unknown }) => row.outcome !== null) ? rows : null
-  })
+function closedExchanges(
+  relevo: TestRelevo,
+  account: TestAccount,
+  count: number,
+  timeoutMs = 5000,
+): Promise<ApiAnswer['body'][]> {
+  return eventually(
+    async () => {
+      const { body } = await relevo.api('GET', '/v1/exchanges?limit=100', { token: account.token })
+      const rows = body.data.toReversed()
+      if (rows.length > count) throw new Error(`expected ${count} exchanges, found ${rows.length}`)
+      return rows.length === count && rows.every((row: { outcome: unknown }) => row.outcome !== null) ? rows : null
+    },
+    { timeoutMs },
+  )
 }

@@ -1,0 +1,14 @@
+import { join } from 'node:path'
+import { describeConfig } from '../src/config.ts'
+
+export const repositoryRoot = join(import.meta.dirname, '..')
+
+export interface GeneratedDoc {
+  /** From the repository's root. */
+  readonly path: string
+  /** What is to stand there, made from the code. */
+  readonly make: () => string | Promise<string>
+}
+
+/** Every page that is made and not written. `npm run docs` writes them, `npm run check` fails when one has drifted. */
+export const generatedDocs: readonly GeneratedDoc[] = [{ path: 'docs/configuration.md', make: describeConfig }]
