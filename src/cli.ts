@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { exportPrivateKeyPem, generatePrivateKey, publicKeyPem } from './crypto/flow-key.ts'
 import { runDemo } from './demo.ts'
-import { explain, migrateDatabase, serve } from './serve.ts'
+import { explain, migrateDatabase, resealSecrets, serve } from './serve.ts'
 import { runSimulate } from './simulator/simulate.ts'
 
 const print = (line: string) => {
@@ -27,6 +27,13 @@ relevo
   .command('migrate')
   .description('apply pending migrations')
   .action(() => migrateDatabase(print))
+
+relevo
+  .command('reseal')
+  .description('seal every stored secret anew under MASTER_KEY; run it after the key was rotated, while others serve')
+  .action(async () => {
+    process.exitCode = await resealSecrets(print)
+  })
 
 relevo
   .command('demo')

@@ -1,9 +1,11 @@
 import closeWithGrace from 'close-with-grace'
 import { type AppConfig, createApp, StartRefused } from './app.ts'
 import { type Config, ConfigInvalid, readConfig } from './config.ts'
+import { readMasterKeys } from './crypto/sealed-secret.ts'
 import { describeError } from './ops/logger.ts'
+import { reseal } from './reseal.ts'
 import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
-import { StorageError } from './storage/database.ts'
+import { openDatabase, StorageError } from './storage/database.ts'
 import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
 import { migrate } from './storage/migrate.ts'
 
@@ -46,6 +48,23 @@ export async function migrateDatabase(print: Print): Promise<void> {
   await migrate(config.DATABASE_URL)
   print('the database is up to date')
   await embedded?.stop()
+}
+
+/** Moves every stored secret to the current master key. Returns the exit code: 1 when some could not be opened. */
+export async function resealSecrets(print: Print): Promise<number> {
+  const { config, embedded } = await settle(readConfig(), print)
+  const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
+  try {
+    const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
+    const { resealed, unopened } = await reseal(database, masterKeys)
+    print(`${resealed} stored secrets sealed anew under MASTER_KEY`)
+    if (unopened > 0)
+      print(`${unopened} do not open: the key they were sealed under is missing in MASTER_KEYS_PREVIOUS`)
+    return unopened > 0 ? 1 : 0
+  } finally {
+    await database.close()
+    await embedded?.stop()
+  }
 }
 
 /** Embedded mode makes what was not given: contract.md §2. */

@@ -18,6 +18,14 @@ export const apiErrorCodes = {
   invalid_input: [400, 'The request is not valid'],
   waba_taken: [409, 'This WABA already belongs to a workspace'],
   already_exists: [409, 'It already exists'],
+  last_flow_key: [409, 'The last active flow key cannot be retired'],
+  limit_reached: [409, 'There are already as many as there can be'],
+  access_token_missing: [409, 'The WABA has no access token'],
+  no_channels: [409, 'The WABA has no channels'],
+  flow_key_retired: [409, 'The flow key is retired'],
+  graph_error: [422, 'Meta refused the call'],
+  graph_unreachable: [502, 'Meta could not be reached'],
+  graph_timeout: [504, 'Meta did not answer in time'],
   body_too_large: [413, 'The body is too large'],
   unsupported_media_type: [415, 'The body must be JSON'],
   internal_error: [500, 'Something went wrong inside Relevo'],
@@ -32,14 +40,29 @@ export interface InputFault {
   readonly message: string
 }
 
+/** What a problem may say besides: another status than its code's, and members of its own. */
+export interface ProblemExtras {
+  readonly status?: number
+  readonly members?: Readonly<Record<string, unknown>>
+}
+
 /** An API call that ends in a problem body. `detail` is shown to the caller: no values of theirs in it. */
 export class ApiError extends Error {
   readonly code: ApiErrorCode
   readonly faults: readonly InputFault[]
-  constructor(code: ApiErrorCode, detail: string, faults: readonly InputFault[] = []) {
+  readonly status: number
+  readonly #members: Readonly<Record<string, unknown>>
+  constructor(code: ApiErrorCode, detail: string, faults: readonly InputFault[] = [], extras: ProblemExtras = {}) {
     super(detail)
     this.code = code
     this.faults = faults
+    this.status = extras.status ?? apiErrorCodes[code][0]
+    this.#members = extras.members ?? {}
+  }
+
+  /** Not a property, so that no log writes it: it may hold a flow token. */
+  get members(): Readonly<Record<string, unknown>> {
+    return this.#members
   }
 }
 

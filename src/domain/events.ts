@@ -29,6 +29,21 @@ export const subscribableEvents = [
 ] as const
 export type SubscribableEvent = (typeof subscribableEvents)[number]
 
+/** Every event that is sent: all but the umbrella. */
+export type WebhookEvent = Exclude<SubscribableEvent, typeof umbrellaEvent>
+
+const exchangeEvents: ReadonlySet<string> = new Set(Object.values(eventOfAction))
+
+/** Whether a webhook's answer is awaited. */
+export function isExchangeEvent(event: SubscribableEvent): event is ExchangeEvent {
+  return exchangeEvents.has(event)
+}
+
+/** What an event's `resourceId` names. */
+export function resourceTypeOf(event: WebhookEvent): 'flow_response' | 'flow' {
+  return event === 'whatsapp.flows.status_changed' || event === 'whatsapp.flows.alert' ? 'flow' : 'flow_response'
+}
+
 export function exchangeEvent(action: ExchangeAction): ExchangeEvent {
   return eventOfAction[action]
 }

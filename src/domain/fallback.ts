@@ -6,7 +6,7 @@ export const acknowledged = '{"data":{"acknowledged":true}}'
 
 /** What earlier replies of the same flow token left behind; null where nothing is known. */
 export interface ReplyMemory {
-  /** The data of the last reply, if that reply named the exchange's current screen. */
+  /** The data that the last reply to lead to the exchange's screen gave it. */
   readonly screenData: JsonObject | null
   /** The answer last given to the same flow token, action and screen, as it was sent. */
   readonly lastGood: string | null

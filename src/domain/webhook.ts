@@ -16,7 +16,8 @@ export const fallbackSchema = z.discriminatedUnion('mode', [
     mode: z.literal('static'),
     reply: z
       .record(z.string(), z.unknown())
-      .refine(isReplyObject, 'must have a non-empty string `screen` or an object `data`'),
+      .refine(isReplyObject, 'must have a non-empty string `screen` or an object `data`')
+      .refine(isSound, '`screen` must be a non-empty string and `data` an object where they are given'),
   }),
   z.strictObject({ mode: z.literal('last_good') }),
 ])
@@ -73,6 +74,13 @@ function older(a: WebhookSubscription, b: WebhookSubscription): number {
 /** What counts as a reply (contract.md §3): `data` an object, or `screen` a non-empty string. */
 export function isReplyObject(reply: JsonObject): boolean {
   return screenOf(reply) !== null || dataOf(reply) !== null
+}
+
+/** What a tenant's backend may get wrong now and then, a stored reply may not: phones would refuse it each time. */
+function isSound(reply: JsonObject): boolean {
+  return (
+    (reply.screen === undefined || screenOf(reply) !== null) && (reply.data === undefined || dataOf(reply) !== null)
+  )
 }
 
 /** A reply's screen, or null where it has none that counts. */

@@ -1,6 +1,6 @@
 import { standardWebhookSignature, webhookSignature } from '../crypto/webhook-signature.ts'
 import type { SignedRequest } from '../delivery/attempt.ts'
-import type { ExchangeEvent } from '../domain/events.ts'
+import { isExchangeEvent, resourceTypeOf, type WebhookEvent } from '../domain/events.ts'
 import type { WebhookSigning } from './webhook-signing.ts'
 
 /** A webhook's reply may weigh this much: contract.md §3. */
@@ -8,8 +8,9 @@ export const maxReplyBytes = 256 * 1024
 
 export interface Outgoing {
   readonly id: string
-  readonly event: ExchangeEvent
-  readonly flowToken: string | null
+  readonly event: WebhookEvent
+  /** The envelope's: a flow token, or the id of a flow. */
+  readonly resourceId: string | null
   /** The envelope's. */
   readonly timestamp: Date
   /** The exact bytes that are sent and signed. */
@@ -28,7 +29,7 @@ export interface Sending {
   readonly sentAt: Date
 }
 
-/** Signs an exchange's bytes for its webhook, with all headers of contract.md §4. What is not signed cannot be sent. */
+/** Signs an event's bytes for its webhook, with all headers of contract.md §4. What is not signed cannot be sent. */
 export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending: Sending): SignedRequest {
   const { id, event, timestamp, bytes } = outgoing
   const { deadlineMs, userAgent, sentAt } = sending
@@ -43,23 +44,23 @@ export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending:
     'X-Webhook-Event': event,
     'X-Webhook-Id': webhook.id,
     'X-Webhook-Event-Id': id,
-    'X-Webhook-Resource-Type': 'flow_response',
-    'X-Webhook-Resource-Id': resourceIdHeader(outgoing.flowToken),
+    'X-Webhook-Resource-Type': resourceTypeOf(event),
+    'X-Webhook-Resource-Id': resourceIdHeader(outgoing.resourceId),
     'X-Webhook-Timestamp': timestamp.toISOString(),
     'X-Webhook-Attempt': '1',
-    'X-Webhook-Timeout-Ms': String(deadlineMs),
     'webhook-id': id,
     'webhook-timestamp': String(sentAtSeconds),
   }
+  if (isExchangeEvent(event)) headers['X-Webhook-Timeout-Ms'] = String(deadlineMs)
   if (current !== null) headers['X-Webhook-Signature'] = webhookSignature(bytes, current)
   if (lastPrevious !== undefined) headers['X-Webhook-Signature-Previous'] = webhookSignature(bytes, lastPrevious)
   if (live.length > 0) headers['webhook-signature'] = standardWebhookSignature(id, sentAtSeconds, bytes, live)
   return { webhookId: webhook.id, url: webhook.url, headers, body: bytes, deadlineMs, maxReplyBytes }
 }
 
-/** A flow token as a header value: as it is if it can be, else encoded, empty when there is none or it is too long. */
-export function resourceIdHeader(flowToken: string | null): string {
-  if (flowToken === null || flowToken.length > 1024) return ''
+/** A resource's id as a header value: as it is if it can be, else encoded, empty when there is none or it is too long. */
+export function resourceIdHeader(resourceId: string | null): string {
+  if (resourceId === null || resourceId.length > 1024) return ''
   // toWellFormed: half a surrogate pair cannot be encoded.
-  return /^[\x21-\x7e]*$/.test(flowToken) ? flowToken : encodeURIComponent(flowToken.toWellFormed())
+  return /^[\x21-\x7e]*$/.test(resourceId) ? resourceId : encodeURIComponent(resourceId.toWellFormed())
 }

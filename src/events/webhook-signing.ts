@@ -31,6 +31,9 @@ export class Unsealer {
   }
 }
 
+/** Ours to set (contract.md §4). The API refuses them; this holds whatever is stored. */
+const ownNames = /^(x-webhook-.*|webhook-.*|content-type|user-agent)$/i
+
 export function webhookSigning(
   { id, headersSealed, signingSecrets }: Pick<StoredWebhook, 'id' | 'headersSealed' | 'signingSecrets'>,
   workspaceId: WorkspaceId,
@@ -39,7 +42,8 @@ export function webhookSigning(
   const headers = once((): Record<string, string> => {
     const rows = headersSealed === null ? [] : [{ id, sealed: headersSealed }]
     const [plain] = unsealer.openAll(rows, 'webhook_headers', workspaceId)
-    return plain === undefined ? {} : JSON.parse(plain.toString())
+    const stored: Record<string, string> = plain === undefined ? {} : JSON.parse(plain.toString())
+    return Object.fromEntries(Object.entries(stored).filter(([name]) => !ownNames.test(name)))
   })
   const opened = once(() =>
     signingSecrets.map((row) => ({

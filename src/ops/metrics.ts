@@ -9,6 +9,8 @@ export interface Metrics {
   exchangeEnded(outcome: Outcome, durationMs: number): void
   /** Milliseconds from dispatch to the end of a webhook's answer. */
   webhookEnded(outcome: Outcome, durationMs: number): void
+  /** By the flow key's id: tells when an old key is no longer used and can be retired. */
+  flowKeyUsed(flowKeyId: string): void
   rowsWaiting(count: number): void
   rowsLost(count: number): void
   /** Prometheus text format. */
@@ -35,11 +37,18 @@ export function createMetrics(): Metrics {
     buckets,
     registers,
   })
+  const keyUses = new Counter({
+    name: 'relevo_flow_key_uses_total',
+    help: 'Calls of Meta opened, by the flow key that opened them',
+    labelNames: ['flow_key'],
+    registers,
+  })
   const waiting = new Gauge({ name: 'relevo_recorder_rows_waiting', help: 'Rows not yet in the database', registers })
   const lost = new Counter({ name: 'relevo_recorder_rows_lost_total', help: 'Rows given up on', registers })
   return {
     exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),
     webhookEnded: (outcome, durationMs) => webhook.observe({ outcome }, durationMs / 1000),
+    flowKeyUsed: (flowKeyId) => keyUses.inc({ flow_key: flowKeyId }),
     rowsWaiting: (count) => waiting.set(count),
     rowsLost: (count) => lost.inc(count),
     render: () => registry.metrics(),

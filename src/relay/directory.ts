@@ -6,7 +6,7 @@ import type { WorkspaceId } from '../domain/ids.ts'
 import type { BreakerMode, WebhookFallback, WebhookFormat, WebhookSubscription } from '../domain/webhook.ts'
 import { once, Unsealer, type WebhookSigning, webhookSigning } from '../events/webhook-signing.ts'
 import type { Log } from '../ops/logger.ts'
-import type { StoredWaba, StoredWebhook, WorkspaceConfig } from '../storage/account-config.ts'
+import type { SealedRow, StoredWaba, StoredWebhook, WorkspaceConfig } from '../storage/account-config.ts'
 
 /** A WABA as an exchange needs it. What is sealed is opened at first use and kept: parsing a key costs a millisecond. */
 export interface Account {
@@ -17,8 +17,16 @@ export interface Account {
   /** Whether a webhook of the workspace falls back to earlier answers. */
   readonly fallsBackToAnswers: boolean
   appSecrets(): readonly string[]
-  /** Active ones, newest first. Ids and keys at the same index belong together. */
-  flowKeys(): readonly KeyObject[]
+  /** Exchanges whose flow token is not signed are refused. */
+  readonly requireTokenSignature: boolean
+  /** Active ones, newest first. */
+  flowKeys(): FlowKeyRing
+}
+
+/** Flow keys that open; ids and keys at the same index belong together. */
+export interface FlowKeyRing {
+  readonly ids: readonly string[]
+  readonly keys: readonly KeyObject[]
 }
 
 export interface RelayWebhook extends WebhookSubscription, WebhookSigning {
@@ -112,16 +120,24 @@ export class Directory {
     const appSecrets = once(() =>
       this.#unsealer.openAll(waba.appSecrets, 'app_secret', workspaceId).map((plain) => plain.toString()),
     )
-    const flowKeys = once(() => this.#unsealer.openAll(waba.flowKeys, 'flow_key', workspaceId).map(importPrivateKey))
+    const flowKeys = once(() => this.#openKeys(waba.flowKeys, workspaceId))
     return {
       workspaceId,
       wabaId: waba.wabaId,
+      requireTokenSignature: waba.requireTokenSignature,
       flows: waba.flows,
       webhooks,
       fallsBackToAnswers: webhooks.some(({ fallback }) => fallback?.mode === 'stay' || fallback?.mode === 'last_good'),
       appSecrets,
       flowKeys,
     }
+  }
+
+  #openKeys(rows: readonly SealedRow[], workspaceId: WorkspaceId): FlowKeyRing {
+    const opened = rows.flatMap((row) =>
+      this.#unsealer.openAll([row], 'flow_key', workspaceId).map((der) => ({ id: row.id, key: importPrivateKey(der) })),
+    )
+    return { ids: opened.map(({ id }) => id), keys: opened.map(({ key }) => key) }
   }
 
   #webhook(workspaceId: WorkspaceId, stored: StoredWebhook): RelayWebhook {

@@ -9,7 +9,8 @@ import { outcomes, type Refusal } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Account, Directory } from './directory.ts'
-import type { AnswerEnding, Forwarding } from './forward.ts'
+import type { AnswerEnding } from './ending.ts'
+import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
 import { type MetaAnswer, Repeats } from './repeats.ts'
@@ -74,7 +75,9 @@ export class Exchange {
       const name = Repeats.nameOf(call.wabaId, sealed)
       const earlier = this.#repeats.find(name)
       if (earlier !== null) return await this.#repeat(earlier, account, watch)
-      const opened = openRequest(sealed, account.flowKeys()) ?? refuse('undecryptable')
+      const { ids, keys } = account.flowKeys()
+      const opened = openRequest(sealed, keys) ?? refuse('undecryptable')
+      this.#parts.metrics.flowKeyUsed(ids[opened.flowKeyIndex] ?? 'unknown')
       const text = decodeUtf8(opened.plaintext) ?? refuse('undecryptable')
       const body = parseJsonObject(text) ?? refuse('undecryptable')
       watch.lap('decrypt')

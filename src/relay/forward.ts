@@ -15,18 +15,9 @@ import { chooseWebhook } from '../domain/webhook.ts'
 import type { Dispatchers } from '../egress/dispatcher.ts'
 import { type Outgoing, signRequest } from '../events/signed-request.ts'
 import type { RelayWebhook } from './directory.ts'
+import type { AnswerEnding } from './ending.ts'
 import type { ExchangeLedger } from './ledger.ts'
 import type { Session, Sessions } from './sessions.ts'
-
-/** How an exchange ended: its outcome and the answer's plaintext (null: none of its own). */
-export interface Ending {
-  readonly outcome: Outcome
-  readonly text: string | null
-  readonly screen?: string | null
-  readonly attempt?: Attempt
-  /** The flow token's state after a relayed SUCCESS. */
-  readonly completed?: FlowResponse
-}
 
 /** An exchange that a webhook is to answer. */
 export interface Question {
@@ -41,9 +32,6 @@ export interface Forwarding {
   ask(question: Question): Promise<AnswerEnding>
 }
 
-/** An ending with an answer of its own. */
-export type AnswerEnding = Ending & { readonly text: string }
-
 export interface ForwardParts {
   readonly sessions: Sessions
   readonly dispatchers: Dispatchers
@@ -53,46 +41,56 @@ export interface ForwardParts {
   readonly userAgent: string
 }
 
+/** An exchange with all that is known of it before a webhook is asked. */
+interface Prepared {
+  readonly session: Session
+  readonly flow: Flow | null
+  /** The flow token's state with this exchange counted; null for tokens that make no row. */
+  readonly state: FlowResponse | null
+  readonly responder: RelayWebhook | null
+  /** What is sent, and recorded as sent. */
+  readonly bytes: Buffer
+  /** The WABA asks for signed flow tokens, and this one is not. */
+  readonly isRefused: boolean
+}
+
 /** Enriches an exchange, asks the webhook that answers it, and makes the answer of what came back. */
 export function createForwarding(parts: ForwardParts): Forwarding {
-  async function ask({ ledger, request, plaintext, metaFlowId }: Question): Promise<AnswerEnding> {
+  async function ask(question: Question): Promise<AnswerEnding> {
+    const { ledger, request } = question
+    const prepared = await prepare(question)
+    const { session, flow, state, responder, bytes, isRefused } = prepared
+    ledger.open({
+      flowId: flow?.id ?? null,
+      clientId: session.client?.id ?? null,
+      webhookId: isRefused ? null : (responder?.id ?? null),
+      envelope: bytes,
+      flowResponse: isRefused ? null : state,
+    })
+    if (isRefused) return unsignedRefusal
+    const event = exchangeEvent(request.action)
+    const outgoing = { id: ledger.id, event, resourceId: request.flowToken, timestamp: ledger.now, bytes }
+    return endingOf(responder === null ? nobody : await send(responder, outgoing, ledger), prepared, request)
+  }
+
+  async function prepare({ ledger, request, plaintext, metaFlowId }: Question): Promise<Prepared> {
     const { account, id, now, watch } = ledger
     watch.skip()
     const session = await parts.sessions.load(account, request)
     watch.lap('enrich')
     const flow = tellFlow(account.flows, metaFlowId, session.flowResponse?.flowId ?? null, request.screen)
     const state = stateAfter(session, request, flow, now)
-    const event = exchangeEvent(request.action)
-    const { responder } = chooseWebhook(account.webhooks, event, flow?.id ?? null)
-    const envelope = () =>
-      buildEnvelope({
-        id,
-        workspaceId: account.workspaceId,
-        wabaId: account.wabaId,
-        now,
-        request,
-        flow,
-        records: { ...session, flowResponse: session.found === 'late' ? null : state },
-        tokenSignature: verifyFlowTokenSignature(request.tokenSignature, request.flowToken, [
-          ...account.appSecrets(),
-          ...parts.platformAppSecrets,
-        ]),
-      })
-    const bytes = responder?.format === 'plain' ? plaintext : Buffer.from(envelope())
-    ledger.open({
-      flowId: flow?.id ?? null,
-      clientId: session.client?.id ?? null,
-      webhookId: responder?.id ?? null,
-      envelope: bytes,
-      flowResponse: state,
-    })
-    const ownScreen = request.screen ?? (request.action === 'init' ? (flow?.firstScreen ?? null) : null)
-    const outgoing = { id, event, flowToken: request.flowToken, timestamp: now, bytes }
-    const heard = responder === null ? nobody : await send(responder, outgoing, ledger)
-    if (heard.kind === 'reply') return replied(heard.reply, ownScreen, heard.attempt, state)
-    if (heard.kind === 'token_refused') return { outcome: 'token_refused', text: heard.text, attempt: heard.attempt }
-    const text = fallbackAnswer(responder?.fallback ?? null, request.screen, ownScreen, session.memory)
-    return { outcome: heard.outcome, text, ...(heard.attempt ? { attempt: heard.attempt } : {}) }
+    const { responder } = chooseWebhook(account.webhooks, exchangeEvent(request.action), flow?.id ?? null)
+    const appSecrets = [...account.appSecrets(), ...parts.platformAppSecrets]
+    const tokenSignature = verifyFlowTokenSignature(request.tokenSignature, request.flowToken, appSecrets)
+    const records = { ...session, flowResponse: session.found === 'late' ? null : state }
+    const { workspaceId, wabaId } = account
+    const bytes =
+      responder?.format === 'plain'
+        ? plaintext
+        : Buffer.from(buildEnvelope({ id, workspaceId, wabaId, now, request, flow, records, tokenSignature }))
+    const isRefused = account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow)
+    return { session, flow, state, responder, bytes, isRefused }
   }
 
   async function send(webhook: RelayWebhook, outgoing: Outgoing, { account, watch }: ExchangeLedger): Promise<Heard> {
@@ -109,6 +107,18 @@ export function createForwarding(parts: ForwardParts): Forwarding {
   }
 
   return { ask }
+}
+
+/** protocol.md 2.4: 427 is the fitting code for a flow token that is not vouched for. */
+const unsignedRefusal: AnswerEnding = {
+  outcome: 'token_refused',
+  text: JSON.stringify({ error_msg: 'This form cannot be used. Please ask for a new one.' }),
+}
+
+/** Phones sign flow tokens from data API 4.0 on; of a flow that is known to be older nothing can be asked. */
+function isBeforeSignatures(flow: Flow | null): boolean {
+  const version = Number.parseFloat(flow?.dataApiVersion ?? '')
+  return version < 4
 }
 
 /** What came back from a webhook. */
@@ -128,10 +138,19 @@ function judge(attempt: Attempt): Heard {
 function replied(reply: Reply, ownScreen: string | null, attempt: Attempt, state: FlowResponse | null): AnswerEnding {
   const screen = reply.screen ?? ownScreen
   const ending = { outcome: 'replied', text: completeScreen(reply, ownScreen), screen, attempt } as const
-  return screen === 'SUCCESS' && state !== null ? { ...ending, completed: afterCompletion(state, new Date()) } : ending
+  return reply.screen === 'SUCCESS' && state !== null
+    ? { ...ending, completed: afterCompletion(state, new Date()) }
+    : ending
 }
 
-/** The token's state with this exchange counted; null for tokens that make no row. */
+function endingOf(heard: Heard, { session, flow, state, responder }: Prepared, request: ExchangeRequest): AnswerEnding {
+  const ownScreen = request.screen ?? (request.action === 'init' ? (flow?.firstScreen ?? null) : null)
+  if (heard.kind === 'reply') return replied(heard.reply, ownScreen, heard.attempt, state)
+  if (heard.kind === 'token_refused') return { outcome: 'token_refused', text: heard.text, attempt: heard.attempt }
+  const text = fallbackAnswer(responder?.fallback ?? null, request.screen, ownScreen, session.memory)
+  return { outcome: heard.outcome, text, ...(heard.attempt ? { attempt: heard.attempt } : {}) }
+}
+
 function stateAfter(session: Session, request: ExchangeRequest, flow: Flow | null, now: Date): FlowResponse | null {
   if (request.flowToken === null || session.found === 'nothing') return null
   const flowId = flow?.id ?? null

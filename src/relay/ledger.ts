@@ -8,7 +8,7 @@ import type { Metrics } from '../ops/metrics.ts'
 import type { OpenedExchange } from '../storage/exchanges.ts'
 import type { RecordedAttempt } from '../storage/schema.ts'
 import type { Account } from './directory.ts'
-import type { Ending } from './forward.ts'
+import type { Ending } from './ending.ts'
 import type { Recorder } from './recorder.ts'
 import type { Stopwatch } from './stopwatch.ts'
 

@@ -28,6 +28,9 @@ const empty = { flowResponse: null, client: null, conversation: null, memory: no
 const nothing: Session = { found: 'nothing', ...empty }
 const late: Session = { found: 'late', ...empty }
 
+/** Reads past their budget that may still hold a connection; with so many, the next would only queue behind them. */
+const mostAbandoned = 4
+
 export function createSessions(database: Database, recorder: Recorder, budgetMs: number, log: Log): Sessions {
   async function read(account: Account, request: ExchangeRequest, flowToken: string): Promise<Session> {
     const { workspaceId } = account
@@ -36,30 +39,37 @@ export function createSessions(database: Database, recorder: Recorder, budgetMs:
       await recorder.settled(workspaceId, flowToken)
       const { action, screen } = request
       const withAnswers = account.fallsBackToAnswers
-      return sessionOf(await loadSession(database.sql, workspaceId, { flowToken, action, screen, withAnswers }), screen)
+      return sessionOf(await loadSession(database.reads, workspaceId, { flowToken, action, screen, withAnswers }))
     } catch (error) {
       log.warn({ error, workspaceId }, 'records not read')
       return late
     }
   }
 
+  let abandoned = 0
   return {
     async load(account, request) {
       const { flowToken } = request
       if (flowToken === null || isSharedToken(flowToken)) return nothing
+      if (abandoned >= mostAbandoned) return late
       const { promise: budget, resolve: end } = Promise.withResolvers<Session>()
       const timer = setTimeout(end, budgetMs, late)
-      const session = await Promise.race([read(account, request, flowToken), budget])
+      const reading = read(account, request, flowToken)
+      const session = await Promise.race([reading, budget])
       clearTimeout(timer)
+      if (session === late) {
+        abandoned++
+        void reading.finally(() => abandoned--)
+      }
       return session
     },
   }
 }
 
-function sessionOf(stored: StoredSession, screen: string | null): Session {
-  const { flowResponse, client, conversation, lastAnswer, lastGood } = stored
+function sessionOf(stored: StoredSession): Session {
+  const { flowResponse, client, conversation, screenAnswer, lastGood } = stored
   // Parsed here and not at the fallback: that must be on the wire at once.
-  const last = lastAnswer && lastAnswer.screen === screen ? readAnswer(lastAnswer.answer.toString()) : null
-  const memory = { screenData: last && (last.data ?? {}), lastGood: lastGood?.toString() ?? null }
+  const shown = screenAnswer && readAnswer(screenAnswer.toString())
+  const memory = { screenData: shown && (shown.data ?? {}), lastGood: lastGood?.toString() ?? null }
   return { found: 'loaded', flowResponse, client, conversation, memory }
 }

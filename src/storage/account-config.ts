@@ -16,6 +16,7 @@ export interface WorkspaceConfig {
 
 export interface StoredWaba {
   readonly wabaId: string
+  readonly requireTokenSignature: boolean
   readonly appSecrets: readonly SealedRow[]
   /** Active ones, newest first: the newest is the one Meta most likely uses. */
   readonly flowKeys: readonly SealedRow[]
@@ -54,7 +55,7 @@ export function loadConfigs(sql: postgres.Sql, only: WorkspaceId | null): Promis
       const of = (column: string) => (only === null ? tx`` : tx`where ${tx(column)} = ${only}`)
       const [workspaces, wabas, appSecrets, flowKeys, flows, webhooks, webhookSecrets] = await Promise.all([
         tx`select id, config_version::float8 as version from workspaces ${of('id')}`,
-        tx`select workspace_id, waba_id from wabas ${of('workspace_id')}`,
+        tx`select workspace_id, waba_id, require_token_signature from wabas ${of('workspace_id')}`,
         tx`select workspace_id, waba_id, id, app_secret_sealed as sealed from app_secrets ${of('workspace_id')} order by id desc`,
         tx`select workspace_id, waba_id, id, private_key_sealed as sealed, status from flow_keys ${of('workspace_id')} order by id desc`,
         tx`select workspace_id, id, waba_id, meta_flow_id, name, status, categories, data_api_version, endpoint_uri, json_version,
@@ -62,7 +63,7 @@ export function loadConfigs(sql: postgres.Sql, only: WorkspaceId | null): Promis
         tx`select workspace_id, id, url, events, active, headers_sealed, flow_ids, timeout_ms, fallback, format, breaker_mode,
              created_at from webhooks ${of('workspace_id')} order by id`,
         tx`select workspace_id, webhook_id, id, signing_secret_sealed as sealed, expires_at from webhook_secrets
-             ${of('workspace_id')} order by expires_at desc nulls first, id desc`,
+             ${of('workspace_id')} order by expires_at is null desc, id desc`,
       ])
       const ofWaba = (rows: readonly Row[]) => Map.groupBy(rows, (row) => `${row.workspace_id} ${row.waba_id}`)
       const secretsOfWaba = ofWaba(appSecrets)
@@ -74,8 +75,9 @@ export function loadConfigs(sql: postgres.Sql, only: WorkspaceId | null): Promis
       return workspaces.map(({ id, version }) => ({
         workspaceId: id as WorkspaceId,
         version: version as number,
-        wabas: (wabasOf.get(id) ?? []).map(({ waba_id: wabaId }) => ({
+        wabas: (wabasOf.get(id) ?? []).map(({ waba_id: wabaId, require_token_signature: requireTokenSignature }) => ({
           wabaId,
+          requireTokenSignature,
           appSecrets: (secretsOfWaba.get(`${id} ${wabaId}`) ?? []).map(sealedRow),
           flowKeys: (keysOfWaba.get(`${id} ${wabaId}`) ?? []).map(sealedRow),
           flows: (flowsOfWaba.get(`${id} ${wabaId}`) ?? []).map(flowOf),
@@ -104,7 +106,8 @@ export async function listenForConfig(
   url: string,
   changed: (workspaceId: WorkspaceId) => void,
 ): Promise<{ close(): Promise<void> }> {
-  const client = postgres(url, { max: 1, connect_timeout: 5, connection: { application_name: 'relevo' } })
+  const connection = { application_name: 'relevo' }
+  const client = postgres(url, { max: 1, connect_timeout: 5, connection, onnotice: () => undefined })
   const close = () => client.end({ timeout: 1 })
   try {
     await storing('listen', () => client.listen(configChannel, (id) => changed(id as WorkspaceId)))

@@ -22,12 +22,16 @@ export interface Transaction extends Queryable {
 export interface Database extends Queryable {
   /** The exchange path's own pool and client: drizzle changes the parsers of the client it is given, and API load must not queue before an exchange. */
   readonly sql: postgres.Sql
+  /** For reads that an exchange may give up on: those keep their connection until the database answers, and rows must not wait for them. */
+  readonly reads: postgres.Sql
   readonly url: string
   /**
    * Opens new pools and lets the old ones finish, at most once in 5 s. For whoever saw the database away: postgres.js 3.4
    * never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again.
    */
   renew(): void
+  /** Connects the pools of the exchange path, so that the first exchanges need not. Never throws. */
+  warm(): Promise<void>
   close(): Promise<void>
 }
 
@@ -37,6 +41,8 @@ export interface DatabaseOptions {
   readonly prepare: boolean
 }
 
+/** Of each of the two pools of the exchange path. Four keep one core busy; more would only queue in the database. */
+const exchangeConnections = 4
 const renewEveryMs = 5000
 /** How long pools may finish what is under way before their connections are cut, seconds. */
 const endSeconds = 2
@@ -46,8 +52,12 @@ export function openDatabase(options: DatabaseOptions): Database {
   let pools = openPools(options)
   let renewedAt = performance.now()
   const ending = new Set<Promise<void>>()
-  const end = ({ sql, apiClient }: Pools): Promise<void> => {
-    const ended = Promise.all([sql.end({ timeout: endSeconds }), apiClient.end({ timeout: endSeconds })]).then(() => {
+  const end = ({ sql, reads, apiClient }: Pools): Promise<void> => {
+    const ended = Promise.all([
+      sql.end({ timeout: endSeconds }),
+      reads.end({ timeout: endSeconds }),
+      apiClient.end({ timeout: endSeconds }),
+    ]).then(() => {
       ending.delete(ended)
     })
     ending.add(ended)
@@ -56,6 +66,9 @@ export function openDatabase(options: DatabaseOptions): Database {
   return {
     get sql() {
       return pools.sql
+    },
+    get reads() {
+      return pools.reads
     },
     get orm() {
       return pools.orm
@@ -67,6 +80,12 @@ export function openDatabase(options: DatabaseOptions): Database {
       void end(pools)
       pools = openPools(options)
     },
+    warm: async () => {
+      const { sql, reads } = pools
+      const clients = [sql, reads].flatMap((client) => Array<postgres.Sql>(exchangeConnections).fill(client))
+      const touch = () => Promise.allSettled(clients.map((client) => client`select 1`))
+      await storing('warm', touch).catch(() => undefined)
+    },
     close: async () => {
       renewedAt = Number.POSITIVE_INFINITY
       void end(pools)
@@ -77,12 +96,18 @@ export function openDatabase(options: DatabaseOptions): Database {
 
 interface Pools extends Queryable {
   readonly sql: postgres.Sql
+  readonly reads: postgres.Sql
   readonly apiClient: postgres.Sql
 }
 
 function openPools(options: DatabaseOptions): Pools {
   const apiClient = openPool(options, 6)
-  return { sql: openPool(options, 8), apiClient, orm: drizzle({ client: apiClient, schema }) }
+  return {
+    sql: openPool(options, exchangeConnections),
+    reads: openPool(options, exchangeConnections),
+    apiClient,
+    orm: drizzle({ client: apiClient, schema }),
+  }
 }
 
 function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql {
@@ -116,7 +141,11 @@ export class StorageError extends Error {
 
   /** True when the database could not be asked, as opposed to having refused. */
   get unavailable(): boolean {
-    return this.sqlState === null || !/^[0-9A-Z]{5}$/.test(this.sqlState) || /^(08|53|57P)/.test(this.sqlState)
+    return (
+      this.sqlState === null ||
+      !/^[0-9A-Z]{5}$/.test(this.sqlState) ||
+      /^(08|25006|28|3D|40|53|57P)/.test(this.sqlState)
+    )
   }
 
   get duplicate(): boolean {
@@ -164,8 +193,10 @@ export function transaction<T>(
   database: Queryable,
   operation: string,
   work: (tx: Transaction) => Promise<T>,
+  timeoutMs: number = operationMs,
 ): Promise<T> {
-  return storing(operation, () => database.orm.transaction((orm) => work({ orm } as unknown as Transaction)))
+  const run = () => database.orm.transaction((orm) => work({ orm } as unknown as Transaction))
+  return storing(operation, run, timeoutMs)
 }
 
 /** PostgreSQL's text has no NUL: what phones send is stored with the replacement character in its place. */

@@ -93,16 +93,23 @@ interface OwnedState {
   readonly state: FlowResponse
 }
 
-/** An upsert may name a row once, so of several states of one token in a group the last counts: it holds the earlier ones. */
+/** An upsert may name a row once, so of several states of one token in a group the last counts, with the first opening. */
 function lastStates(opened: readonly OpenedExchange[], closed: readonly ClosedExchange[]): OwnedState[] {
   const states = new Map<string, OwnedState>()
-  for (const { workspaceId, flowResponse: state } of opened) {
-    if (state) states.set(`${workspaceId} ${storable(state.flowToken)}`, { workspaceId, state })
+  const add = (workspaceId: WorkspaceId, state: FlowResponse | null) => {
+    if (state === null) return
+    const name = `${workspaceId} ${storable(state.flowToken)}`
+    const openedAt = earliest(states.get(name)?.state.openedAt ?? null, state.openedAt)
+    states.set(name, { workspaceId, state: { ...state, openedAt } })
   }
-  for (const { workspaceId, completed: state } of closed) {
-    if (state) states.set(`${workspaceId} ${storable(state.flowToken)}`, { workspaceId, state })
-  }
+  for (const { workspaceId, flowResponse } of opened) add(workspaceId, flowResponse)
+  for (const { workspaceId, completed } of closed) add(workspaceId, completed)
   return [...states.values()]
+}
+
+function earliest(a: Date | null, b: Date | null): Date | null {
+  if (a === null || b === null) return a ?? b
+  return a < b ? a : b
 }
 
 /** A row that waited for the database is as old as its exchange. Final states stay, the first opening stays, activity only moves forward; what a tenant registered is never overwritten. */
@@ -121,12 +128,14 @@ function upsertFlowResponses(tx: postgres.TransactionSql, rows: readonly OwnedSt
       as t(workspace_id, id, flow_token, flow_id, status, opened_at, last_activity_at, completed_at, expires_at)
     order by workspace_id, flow_token
     on conflict (workspace_id, flow_token_digest) do update set
-      status = case when r.status in ('COMPLETED', 'EXPIRED') then r.status else excluded.status end,
+      status = case when r.status in ('COMPLETED', 'EXPIRED') then r.status
+        when excluded.last_activity_at >= r.expires_at then 'EXPIRED' else excluded.status end,
       flow_id = coalesce(r.flow_id, excluded.flow_id),
-      opened_at = case when r.status in ('COMPLETED', 'EXPIRED') then r.opened_at
-        else coalesce(r.opened_at, excluded.opened_at) end,
+      opened_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
+        then r.opened_at else least(r.opened_at, excluded.opened_at) end,
       last_activity_at = greatest(r.last_activity_at, excluded.last_activity_at),
-      completed_at = case when r.status in ('COMPLETED', 'EXPIRED') then r.completed_at else excluded.completed_at end,
+      completed_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
+        then r.completed_at else excluded.completed_at end,
       updated_at = greatest(r.updated_at, excluded.updated_at)`
 }
 

@@ -9,8 +9,9 @@ export interface StoredSession {
   readonly flowResponse: FlowResponse | null
   readonly client: Client | null
   readonly conversation: Conversation | null
-  /** The last reply's screen and the answer as sent, and the answer last given to the same action and screen. */
-  readonly lastAnswer: { readonly screen: string | null; readonly answer: Buffer } | null
+  /** The last answer that led to this exchange's screen, as sent. */
+  readonly screenAnswer: Buffer | null
+  /** The answer last given to the same action and screen, as sent. */
   readonly lastGood: Buffer | null
 }
 
@@ -32,35 +33,35 @@ export function loadSession(sql: postgres.Sql, workspaceId: WorkspaceId, query: 
         r.last_activity_at, r.completed_at, r.expires_at, r.client_id as linked_client_id,
         r.conversation_id as linked_conversation_id, r.message_id, r.campaign_id, r.agent_id,
         r.channel_id as linked_channel_id, row_to_json(c) as client, row_to_json(v) as conversation${
-          query.withAnswers ? sql`, l.answer_screen, l.answer as last_answer, g.answer as last_good` : sql``
+          query.withAnswers ? sql`, s.answer as screen_answer, g.answer as last_good` : sql``
         }
       from token
       left join flow_responses r on r.workspace_id = ${workspaceId} and r.flow_token_digest = token.digest
-      left join clients c on c.workspace_id = ${workspaceId} and c.id = r.client_id
       left join conversations v on v.workspace_id = ${workspaceId} and v.id = r.conversation_id
+      left join clients c on c.workspace_id = ${workspaceId} and c.id = coalesce(r.client_id, v.client_id)
       ${query.withAnswers ? earlierAnswers(sql, workspaceId, query) : sql``}`
     return sessionOf(row ?? {}, query.flowToken)
   })
 }
 
 function earlierAnswers(sql: postgres.Sql, workspaceId: WorkspaceId, { action, screen }: SessionQuery) {
-  const replied = sql`select answer, answer_screen from exchanges e
+  const stored = screen === null ? null : storable(screen)
+  const replied = sql`select answer from exchanges e
       where e.workspace_id = ${workspaceId} and e.flow_token_digest = token.digest and e.outcome = 'replied'`
   return sql`
-      left join lateral (${replied} order by e.id desc limit 1) l on true
-      left join lateral (${replied} and e.action = ${action}
-        and e.screen is not distinct from ${screen === null ? null : storable(screen)} order by e.id desc limit 1) g on true`
+      left join lateral (${replied} and e.answer_screen = ${stored} order by e.id desc limit 1) s on true
+      left join lateral (${replied} and e.action = ${action} and e.screen is not distinct from ${stored}
+        order by e.id desc limit 1) g on true`
 }
 
 type Row = Record<string, unknown>
 
 function sessionOf(row: Row, flowToken: string): StoredSession {
-  const lastAnswer = (row.last_answer ?? null) as Buffer | null
   return {
     flowResponse: typeof row.flow_response_id === 'string' ? flowResponseOf(row, flowToken) : null,
     client: row.client ? clientOf(row.client as Row) : null,
     conversation: row.conversation ? conversationOf(row.conversation as Row) : null,
-    lastAnswer: lastAnswer && { screen: row.answer_screen as string | null, answer: lastAnswer },
+    screenAnswer: (row.screen_answer ?? null) as Buffer | null,
     lastGood: (row.last_good ?? null) as Buffer | null,
   }
 }

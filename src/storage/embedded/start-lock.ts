@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { link, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { unlessCode } from '../data-dir.ts'
+
+const oldGuardMs = 5000
 
 /** A lock that is held. */
 export interface StartLock {
@@ -24,7 +26,7 @@ export async function takeLock(file: string, waitMs: number): Promise<StartLock 
     for (;;) {
       if (await linked(draft, file)) return { release: () => releaseLock(file, mine) }
       const holder = await readText(file)
-      if (holder !== undefined && !(await lives(holder))) await breakLock(file, holder)
+      if (holder !== undefined && !(await lives(holder))) await breakLock(file, holder, draft)
       else if (Date.now() >= deadline) return undefined
       else await delay(20)
     }
@@ -38,15 +40,23 @@ async function releaseLock(file: string, mine: string): Promise<void> {
 }
 
 /**
- * Moves a dead holder's lock away. If another process did so first and its own, live lock got moved, that is put back.
- * What slips through even so is caught by PostgreSQL, which never opens a cluster twice.
+ * Removes a dead holder's lock, one process at a time: it is looked at again under a guard, so that nobody takes away a lock
+ * that is live by now. A guard left by a process that died in these few milliseconds is removed when it is old.
  */
-async function breakLock(file: string, holder: string): Promise<void> {
-  const aside = `${file}.${randomBytes(6).toString('hex')}`
-  await rename(file, aside).catch(unlessCode('ENOENT'))
-  const moved = await readText(aside)
-  if (moved !== undefined && moved !== holder) await linked(aside, file)
-  await rm(aside, { force: true })
+async function breakLock(file: string, holder: string, draft: string): Promise<void> {
+  const guard = `${file}.break`
+  if (!(await linked(draft, guard))) {
+    const left = await stat(guard).catch(unlessCode('ENOENT'))
+    // ctime: of the link, not of the draft.
+    if (left !== undefined && Date.now() - left.ctimeMs > oldGuardMs) await rm(guard, { force: true })
+    await delay(5)
+    return
+  }
+  try {
+    if ((await readText(file)) === holder) await rm(file, { force: true })
+  } finally {
+    await rm(guard, { force: true })
+  }
 }
 
 async function lives(holder: string): Promise<boolean> {
