@@ -1,4 +1,6 @@
 import { join } from 'node:path'
+import { describeApi } from '../src/api/openapi.ts'
+import { routes } from '../src/api/routes.ts'
 import { describeConfig } from '../src/config.ts'
 
 export const repositoryRoot = join(import.meta.dirname, '..')
@@ -11,4 +13,7 @@ export interface GeneratedDoc {
 }
 
 /** Every page that is made and not written. `npm run docs` writes them, `npm run check` fails when one has drifted. */
-export const generatedDocs: readonly GeneratedDoc[] = [{ path: 'docs/configuration.md', make: describeConfig }]
+export const generatedDocs: readonly GeneratedDoc[] = [
+  { path: 'docs/configuration.md', make: describeConfig },
+  { path: 'docs/openapi.json', make: () => `${JSON.stringify(describeApi(routes), null, 2)}\n` },
+]

@@ -3,10 +3,12 @@ import type { DestinationStream } from 'pino'
 import { answerUnroutable, registerApi } from './api/plugin.ts'
 import type { Config } from './config.ts'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
+import { sendAttempt } from './delivery/attempt.ts'
 import { createGatekeeper } from './delivery/breaker.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
+import { createGraph } from './graph/client.ts'
 import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
@@ -64,6 +66,12 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     resolver,
     ...(options.webhookCa === undefined ? {} : { tls: { ca: options.webhookCa } }),
   })
+  const graph = createGraph({
+    baseUrl: config.GRAPH_API_URL,
+    version: config.GRAPH_API_VERSION,
+    resolver,
+    guarded: dispatchers,
+  })
   const gatekeeper = createGatekeeper({ now: () => performance.now() })
   const directory = new Directory(masterKeys, log, (webhookId) => {
     dispatchers.drop(webhookId)
@@ -103,6 +111,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       database,
       adminToken: config.ADMIN_TOKEN,
       masterKeys,
+      graph,
+      attempt: (request) => sendAttempt(dispatchers, request),
+      deadlineMs: config.DEADLINE_MS,
+      userAgent: config.WEBHOOK_USER_AGENT,
+      requestsPerSecond: config.API_RATE_LIMIT,
       refusalOfUrl: guard.refusalOfUrl,
       publicUrl: () => config.PUBLIC_URL ?? boundUrl,
       // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
@@ -121,6 +134,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     async listen() {
       if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
       await sync.start()
+      await database.warm()
       await server.listen({ host: config.HOST, port: config.PORT })
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
@@ -134,6 +148,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
       await dispatchers.close()
+      await graph.close()
       resolver.close()
       await database.close()
       return lostRows
@@ -142,7 +157,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
 }
 
 function createServer(): FastifyInstance {
-  return fastify({
+  const server = fastify({
     logger: false,
     frameworkErrors: answerUnroutable,
     // Draining must not turn calls that are already on an open connection into a 5xx.
@@ -152,6 +167,9 @@ function createServer(): FastifyInstance {
     requestTimeout: 20_000,
     routerOptions: { maxParamLength: 256, ignoreTrailingSlash: false },
   })
+  // Its own answer would repeat the URL.
+  server.setNotFoundHandler((_request, reply) => reply.code(404).send())
+  return server
 }
 
 function hostInUrl(host: string): string {

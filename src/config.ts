@@ -82,6 +82,16 @@ const variables = {
     default: 'required',
     meaning: '`off` accepts unsigned calls: development only, warned about at each start',
   },
+  GRAPH_API_URL: {
+    check: httpUrl,
+    default: 'https://graph.facebook.com',
+    meaning: "base of Meta's Graph API. Trusted: the address guard is not asked",
+  },
+  GRAPH_API_VERSION: {
+    check: z.string().regex(/^v\d{1,3}\.\d{1,2}$/, 'must be a version such as v25.0'),
+    default: 'v25.0',
+    meaning: 'version of the Graph API',
+  },
   DEADLINE_MS: { check: whole(100, 8000), default: '700', meaning: 'ms for a webhook to answer an exchange' },
   ENRICHMENT_BUDGET_MS: {
     check: whole(1, 5000),
@@ -98,6 +108,11 @@ const variables = {
     check: list((value) => readNetwork(value), 'must be CIDRs, comma-separated, such as 127.0.0.0/8'),
     default: '',
     meaning: 'CIDRs exempt from the address guard, e.g. `127.0.0.0/8`',
+  },
+  API_RATE_LIMIT: {
+    check: whole(1, 1_000_000),
+    default: '30',
+    meaning: 'requests per second per API key, in each process',
   },
   LOG_LEVEL: { check: z.enum(logLevels), default: 'info', meaning: `one of ${logLevels.join(', ')}` },
 } as const satisfies Record<string, Variable>

@@ -7,7 +7,15 @@ import type { Database } from '../storage/database.ts'
 /** Who calls: the operator may do everything, a workspace key what its scopes say in its own workspace. */
 export type Caller =
   | { readonly kind: 'operator' }
-  | { readonly kind: 'workspace'; readonly workspaceId: WorkspaceId; readonly scopes: readonly ApiKeyScope[] }
+  | {
+      readonly kind: 'workspace'
+      readonly workspaceId: WorkspaceId
+      readonly apiKeyId: string
+      readonly scopes: readonly ApiKeyScope[]
+    }
+
+/** The caller in one word: `operator`, or the id of the API key. */
+export const actorOf = (caller: Caller): string => (caller.kind === 'operator' ? 'operator' : caller.apiKeyId)
 
 const bearer = /^bearer +([\x21-\x7e]{1,1000})$/i
 const keyForm = /^rlv_([0-9a-hjkmnp-tv-z]{26})_[0-9A-Za-z]{43}$/
@@ -45,7 +53,7 @@ async function findKeyHolder(database: Database, token: string, tokenDigest: Buf
     // Not awaited, and its failure is no reason to refuse the call: the time is a convenience.
     touchApiKey(database, workspaceId, found.id).catch(() => undefined)
   }
-  return { kind: 'workspace', workspaceId, scopes: found.scopes }
+  return { kind: 'workspace', workspaceId, apiKeyId: found.id, scopes: found.scopes }
 }
 
 function unauthorized(detail: string): ApiError {

@@ -1,11 +1,30 @@
 import { z } from 'zod'
-import type { Client } from '../domain/envelope.ts'
 import { idPattern } from '../domain/ids.ts'
-import { findClient, listClients, upsertClient } from '../storage/clients.ts'
+import { findClient, listClients, type StoredClient, updateClient, upsertClient } from '../storage/clients.ts'
+import { expungeClient } from '../storage/expunge.ts'
+import { exampleId, exampleList, exampleTimes } from './example.ts'
 import { found } from './existence.ts'
 import { iso, isoTime, pathId, phoneNumber, text } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
-import { created, ok, workspaceOperation } from './operation.ts'
+import { created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
+
+const mostAttributeBytes = 16 * 1024
+
+/** What a workspace keeps of a client for itself. Relevo does not look into it and sends it to nobody. */
+const attributes = z
+  .record(z.string(), z.unknown())
+  .refine(
+    (value) => Buffer.byteLength(JSON.stringify(value)) <= mostAttributeBytes,
+    `must be at most ${mostAttributeBytes} bytes of JSON`,
+  )
+
+const clientInput = z.strictObject({
+  phoneNumber,
+  name: text(200).nullish(),
+  firstname: text(200).nullish(),
+  email: text(320).nullish(),
+  attributes: attributes.optional(),
+})
 
 const clientBody = z.object({
   id: z.string(),
@@ -13,21 +32,31 @@ const clientBody = z.object({
   name: z.string().nullable(),
   firstname: z.string().nullable(),
   email: z.string().nullable(),
+  attributes: z.record(z.string(), z.unknown()),
   createdAt: isoTime,
   updatedAt: isoTime,
 })
 
-function bodyOf(client: Client): z.input<typeof clientBody> {
-  return { ...client, createdAt: iso(client.createdAt), updatedAt: iso(client.updatedAt) }
+const exampleInput = {
+  phoneNumber: '+5215555550101',
+  name: 'Example Person',
+  firstname: 'Example',
+  email: 'person@example.com',
+  attributes: { plan: 'gold' },
+}
+const example = { id: exampleId('client'), ...exampleInput, ...exampleTimes }
+
+function bodyOf(client: StoredClient): z.input<typeof clientBody> {
+  const { attributes, createdAt, updatedAt } = client
+  return { ...client, attributes: { ...attributes }, createdAt: iso(createdAt), updatedAt: iso(updatedAt) }
 }
 
 export const create = workspaceOperation({
-  body: z.strictObject({
-    phoneNumber,
-    name: text(200).nullish(),
-    firstname: text(200).nullish(),
-    email: text(320).nullish(),
-  }),
+  summary: 'Make a client, or change the one with this phone number',
+  description:
+    'Answers 201 where the client is new and 200 where it was found. Members that are left out stay as they are; `attributes` are replaced as a whole.',
+  example: { body: exampleInput, answer: created(example) },
+  body: clientInput,
   response: { 200: clientBody, 201: clientBody },
   async handle({ deps, workspaceId, body }) {
     const { phoneNumber, ...members } = body
@@ -37,6 +66,8 @@ export const create = workspaceOperation({
 })
 
 export const list = workspaceOperation({
+  summary: 'List clients',
+  example: { answer: ok(exampleList(example)) },
   query: z.strictObject(pageMembers(idPattern('client'))),
   response: { 200: listOf(clientBody) },
   async handle({ deps, workspaceId, query }) {
@@ -46,10 +77,40 @@ export const list = workspaceOperation({
 })
 
 export const get = workspaceOperation({
+  summary: 'Read a client',
+  example: { params: { id: example.id }, answer: ok(example) },
   params: pathId('client'),
   response: { 200: clientBody },
   async handle({ deps, workspaceId, params }) {
     const client = await findClient(deps.database, workspaceId, params.id)
     return ok(bodyOf(found(client, 'client')))
+  },
+})
+
+export const update = workspaceOperation({
+  summary: 'Change a client',
+  description: 'Members that are left out stay as they are; `attributes` are replaced as a whole.',
+  errors: ['already_exists'],
+  example: { params: { id: example.id }, body: { attributes: example.attributes }, answer: ok(example) },
+  params: pathId('client'),
+  body: clientInput.partial(),
+  response: { 200: clientBody },
+  async handle({ deps, workspaceId, params, body }) {
+    return ok(bodyOf(await updateClient(deps.database, workspaceId, params.id, body)))
+  },
+})
+
+export const remove = workspaceOperation({
+  summary: 'Expunge a client: remove the person from all that is stored',
+  description:
+    'Removes the client, its conversations and its flow responses, and empties its exchanges: their outcomes and times stay, what ' +
+    'was sent and answered goes. The header `X-Expunged` counts them: `exchanges=3,flowResponses=2,conversations=1`.',
+  example: { params: { id: example.id }, answer: noContent() },
+  params: pathId('client'),
+  response: { 204: noBody },
+  async handle({ deps, workspaceId, params }) {
+    const expunged = await expungeClient(deps.database, workspaceId, params.id)
+    const counts = Object.entries(expunged).map(([what, count]) => `${what}=${count}`)
+    return { ...noContent(), headers: { 'x-expunged': counts.join(',') } }
   },
 })

@@ -8,6 +8,7 @@ import {
   type RecordedExchange,
 } from '../storage/exchange-log.ts'
 import type { Page } from '../storage/workspaces.ts'
+import { exampleExchangeId, exampleId, exampleList, exampleTime, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, reference, text, time } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
@@ -49,6 +50,22 @@ const wholeExchangeBody = exchangeBody.extend({
     .nullable(),
   timings: z.object({ verify: ms, decrypt: ms, enrich: ms, webhook: ms, encrypt: ms, total: ms }).nullable(),
 })
+
+const example = {
+  id: exampleExchangeId,
+  createdAt: exampleTime,
+  wabaId: exampleWabaId,
+  event: 'whatsapp.flows.init',
+  action: 'init',
+  screen: null,
+  outcome: 'replied' as const,
+  flowToken: 'offer-2026-05-0001',
+  flowId: exampleId('flow'),
+  clientId: exampleId('client'),
+  webhookId: exampleId('webhook'),
+  durationMs: 84.2,
+  webhookMs: 79.6,
+}
 
 function bodyOf(exchange: ExchangeSummary): z.input<typeof exchangeBody> {
   return { ...exchange, createdAt: iso(exchange.createdAt) }
@@ -93,6 +110,8 @@ const filter = {
 }
 
 export const list = workspaceOperation({
+  summary: 'List exchanges: the calls from Meta and how each ended',
+  example: { query: { outcome: example.outcome, limit: 20 }, answer: ok(exampleList(example)) },
   query: z.strictObject({ ...pageMembers(uuid), ...filter }),
   response: { 200: listOf(exchangeBody) },
   async handle({ deps, workspaceId, query }) {
@@ -107,6 +126,17 @@ export const list = workspaceOperation({
 })
 
 export const get = workspaceOperation({
+  summary: 'Read an exchange, with what was sent and answered',
+  example: {
+    params: { id: example.id },
+    answer: ok({
+      ...example,
+      envelope: { id: example.id, event: example.event, '…': '…' },
+      reply: { screen: 'OFFER', data: {} },
+      attempt: { status: 200, failure: null, durationMs: 79.6, connectMs: 12.1, headMs: 79.1, bytes: 30 },
+      timings: { verify: 0.1, decrypt: 0.4, enrich: 2.2, webhook: 79.6, encrypt: 0.1, total: 84.2 },
+    }),
+  },
   params: z.strictObject({ id: z.string().regex(uuid) }),
   response: { 200: wholeExchangeBody },
   async handle({ deps, workspaceId, params }) {

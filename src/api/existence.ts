@@ -14,14 +14,19 @@ export function found<Row>(row: Row | null, what: string): Row {
   return row
 }
 
+/** The WABA that a path names, or ApiError `not_found`. */
+export async function requireWaba(database: Database, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
+  found((await wabaExists(database, workspaceId, wabaId)) || null, 'WABA')
+}
+
 /** Ids that a body or a filter may name, by the member that names them. */
 export interface NamedIds {
   readonly wabaId?: string | undefined
-  readonly flowId?: string | undefined
+  readonly flowId?: string | null | undefined
   readonly flowIds?: readonly string[] | null | undefined
   readonly channelId?: string | null | undefined
-  readonly clientId?: string | undefined
-  readonly conversationId?: string | undefined
+  readonly clientId?: string | null | undefined
+  readonly conversationId?: string | null | undefined
   readonly webhookId?: string | undefined
 }
 

@@ -22,6 +22,9 @@ export const pathId = (kind: IdKind) => z.strictObject({ id: z.string().regex(id
 export const wabaIdPattern = /^[0-9A-Za-z_-]{1,64}$/
 export const metaId = z.string().regex(wabaIdPattern, 'must be 1 to 64 digits, letters, _ or -')
 
+/** The WABA in a route's path, before what belongs to it. */
+export const pathWaba = { wabaId: z.string().regex(wabaIdPattern) }
+
 /** Stored and compared as given: contract.md §6. */
 export const phoneNumber = z.string().regex(/^\+[0-9]{8,15}$/, 'must be + and 8 to 15 digits')
 

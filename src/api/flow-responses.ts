@@ -6,9 +6,13 @@ import {
   findFlowResponse,
   listFlowResponses,
   type StoredFlowResponse,
+  sendStatuses,
+  updateFlowResponse,
   upsertFlowResponse,
 } from '../storage/flow-responses.ts'
+import { sendStatusOf } from '../storage/sends.ts'
 import type { Page } from '../storage/workspaces.ts'
+import { exampleId, exampleList, exampleTime, exampleTimes } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, pathId, phoneNumber, reference, text, time } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
@@ -35,10 +39,26 @@ const flowResponseInput = z
     message: 'must not stand beside clientId',
   })
 
+/** Links and when it ends: the status and the times of what happened are Relevo's own. */
+const flowResponseChanges = z
+  .strictObject({
+    flowId: reference.nullable(),
+    clientId: reference.nullable(),
+    conversationId: reference.nullable(),
+    channelId: reference.nullable(),
+    messageId: text(255).nullable(),
+    campaignId: text(255).nullable(),
+    agentId: text(255).nullable(),
+    expiresAt: time,
+  })
+  .partial()
+
 const flowResponseBody = z.object({
   id: z.string(),
   flowToken: z.string(),
   status: z.enum(flowResponseStatuses),
+  /** How the call that sent the flow ended; null where Relevo did not send it. `unknown`: Meta did not answer in time. */
+  sendStatus: z.enum(sendStatuses).nullable(),
   flowId: z.string().nullable(),
   sentAt: isoTime.nullable(),
   openedAt: isoTime.nullable(),
@@ -55,9 +75,33 @@ const flowResponseBody = z.object({
   updatedAt: isoTime,
 })
 
+const exampleInput = {
+  flowToken: 'offer-2026-05-0001',
+  flowId: exampleId('flow'),
+  clientId: exampleId('client'),
+  conversationId: exampleId('conversation'),
+  channelId: exampleId('channel'),
+  messageId: 'wamid.example',
+  campaignId: 'may-offers',
+  sentAt: exampleTime,
+}
+const example = {
+  id: exampleId('flowResponse'),
+  ...exampleInput,
+  status: 'SENT' as const,
+  sendStatus: null,
+  openedAt: null,
+  lastActivityAt: null,
+  completedAt: null,
+  expiresAt: '2026-05-07T18:59:00.000Z',
+  agentId: null,
+  ...exampleTimes,
+}
+
 function bodyOf(flowResponse: StoredFlowResponse): z.input<typeof flowResponseBody> {
   return {
     ...flowResponse,
+    sendStatus: sendStatusOf(flowResponse),
     sentAt: iso(flowResponse.sentAt),
     openedAt: iso(flowResponse.openedAt),
     lastActivityAt: iso(flowResponse.lastActivityAt),
@@ -74,6 +118,10 @@ function ownerOf({ clientId, phoneNumber }: z.output<typeof flowResponseInput>):
 }
 
 export const create = workspaceOperation({
+  summary: 'Tell of a flow that was sent, or change what is known of its flow token',
+  description:
+    'Answers 201 where the flow token is new and 200 where it was known. Members that are left out stay as they are.',
+  example: { body: exampleInput, answer: created(example) },
   body: flowResponseInput,
   response: { 200: flowResponseBody, 201: flowResponseBody },
   async handle({ deps, workspaceId, body }) {
@@ -87,6 +135,8 @@ export const create = workspaceOperation({
 })
 
 export const list = workspaceOperation({
+  summary: 'List flow responses',
+  example: { query: { flowToken: example.flowToken }, answer: ok(exampleList(example)) },
   query: z.strictObject({ ...pageMembers(idPattern('flowResponse')), flowToken: flowToken.optional() }),
   response: { 200: listOf(flowResponseBody) },
   async handle({ deps, workspaceId, query }) {
@@ -96,10 +146,30 @@ export const list = workspaceOperation({
 })
 
 export const get = workspaceOperation({
+  summary: 'Read a flow response',
+  example: { params: { id: example.id }, answer: ok(example) },
   params: pathId('flowResponse'),
   response: { 200: flowResponseBody },
   async handle({ deps, workspaceId, params }) {
     const flowResponse = await findFlowResponse(deps.database, workspaceId, params.id)
     return ok(bodyOf(found(flowResponse, 'flow response')))
+  },
+})
+
+export const update = workspaceOperation({
+  summary: 'Change the links and the end of a flow response',
+  description: 'Members that are left out stay as they are, null empties. A status that is final stays so.',
+  example: {
+    params: { id: example.id },
+    body: { campaignId: example.campaignId, expiresAt: example.expiresAt },
+    answer: ok(example),
+  },
+  params: pathId('flowResponse'),
+  body: flowResponseChanges,
+  response: { 200: flowResponseBody },
+  async handle({ deps, workspaceId, params, body }) {
+    const { flowId, clientId, conversationId, channelId } = body
+    await requireNamed(deps.database, workspaceId, { flowId, clientId, conversationId, channelId })
+    return ok(bodyOf(await updateFlowResponse(deps.database, workspaceId, params.id, body)))
   },
 })

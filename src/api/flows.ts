@@ -1,31 +1,26 @@
 import { z } from 'zod'
-import { flowCategories, flowJsonSchema, flowStatuses, readFlowJson } from '../domain/flow.ts'
+import { flowCategories, flowStatuses } from '../domain/flow.ts'
 import { idPattern } from '../domain/ids.ts'
-import { findFlow, insertFlow, listFlows, type StoredFlow } from '../storage/flows.ts'
+import {
+  deleteFlow,
+  type FlowChanges,
+  findFlowWithJson,
+  insertFlow,
+  listFlows,
+  type StoredFlow,
+  updateFlow,
+} from '../storage/flows.ts'
+import { exampleId, exampleList, exampleTimes, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
-import { iso, isoTime, isPlainText, metaId, pathId, text, unique } from './fields.ts'
+import { iso, isoTime, metaId, pathId, text, unique } from './fields.ts'
+import { flowJson, toldByFlowJson } from './flow-json.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
-import { created, ok, workspaceOperation } from './operation.ts'
+import { created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
 
 // A Flow JSON of 10 MB (protocol.md 2.8) and the members around it.
 const flowBodyLimitBytes = 12 * 1024 * 1024
 
-/** Checked, but kept as it came: a schema's own reading would move its members about. */
-const flowJson = z.record(z.string(), z.unknown()).superRefine((document, context) => {
-  const result = flowJsonSchema.safeParse(document)
-  if (!result.success) {
-    for (const { path, message } of result.error.issues) context.addIssue({ code: 'custom', path, message })
-    return
-  }
-  const { jsonVersion, dataApiVersion, screens } = readFlowJson(result.data)
-  if (![jsonVersion, dataApiVersion ?? '', ...screens].every(isPlainText)) {
-    context.addIssue({ code: 'custom', message: 'must not have NUL characters in versions and screen ids' })
-  }
-})
-
-const flowInput = z.strictObject({
-  wabaId: metaId,
-  metaFlowId: metaId,
+const flowMembers = {
   name: text(200).nullish(),
   flowJson: flowJson.nullish(),
   status: z.enum(flowStatuses).nullish(),
@@ -33,9 +28,13 @@ const flowInput = z.strictObject({
   endpointUri: text(2048).nullish(),
   dataApiVersion: text(20).nullish(),
   jsonVersion: text(20).nullish(),
-})
+  /** 427 with this message for flow tokens that are expired, or completed more than 10 min ago. */
+  refuseClosedTokens: z.strictObject({ message: text(1000) }).nullish(),
+}
+const flowInput = z.strictObject({ wabaId: metaId, metaFlowId: metaId, ...flowMembers })
+const flowChanges = z.strictObject(flowMembers)
 
-const flowBody = z.object({
+export const flowBody = z.object({
   id: z.string(),
   wabaId: z.string(),
   metaFlowId: z.string(),
@@ -46,50 +45,74 @@ const flowBody = z.object({
   endpointUri: z.string().nullable(),
   jsonVersion: z.string().nullable(),
   screens: z.array(z.string()).nullable(),
+  refuseClosedTokens: z.object({ message: z.string() }).nullable(),
+  healthStatus: z.unknown(),
+  validationErrors: z.unknown(),
   createdAt: isoTime,
   updatedAt: isoTime,
   lastSyncAt: isoTime.nullable(),
 })
 const flowWithJsonBody = flowBody.extend({ flowJson: z.unknown() })
 
-function bodyOf(flow: StoredFlow): z.input<typeof flowBody> {
+const exampleInput = {
+  wabaId: exampleWabaId,
+  metaFlowId: '300000000000001',
+  name: 'Personalised offer',
+  flowJson: {
+    version: '7.1',
+    data_api_version: '3.0',
+    screens: [{ id: 'OFFER', layout: { type: 'SingleColumnLayout', children: [] } }],
+  },
+  status: 'PUBLISHED' as const,
+  categories: ['LEAD_GENERATION' as const],
+}
+const { flowJson: exampleFlowJson, ...exampleMembers } = exampleInput
+export const exampleFlow = {
+  id: exampleId('flow'),
+  ...exampleMembers,
+  dataApiVersion: '3.0',
+  endpointUri: null,
+  jsonVersion: '7.1',
+  screens: ['OFFER'],
+  refuseClosedTokens: null,
+  healthStatus: null,
+  validationErrors: null,
+  ...exampleTimes,
+  lastSyncAt: null,
+}
+
+export function bodyOf(flow: StoredFlow): z.input<typeof flowBody> {
   const { createdAt, updatedAt, lastSyncAt } = flow
   return { ...flow, createdAt: iso(createdAt), updatedAt: iso(updatedAt), lastSyncAt: iso(lastSyncAt) }
 }
 
-/** What the Flow JSON tells, where the body does not say it itself. */
-function rowOf(body: z.output<typeof flowInput>) {
-  const facts = body.flowJson ? readFlowJson(flowJsonSchema.parse(body.flowJson)) : null
-  return {
-    wabaId: body.wabaId,
-    metaFlowId: body.metaFlowId,
-    name: body.name ?? null,
-    status: body.status ?? null,
-    categories: body.categories ?? null,
-    endpointUri: body.endpointUri ?? null,
-    dataApiVersion: body.dataApiVersion ?? facts?.dataApiVersion ?? null,
-    jsonVersion: body.jsonVersion ?? facts?.jsonVersion ?? null,
-    flowJson: body.flowJson ?? null,
-    screens: facts && [...facts.screens],
-    firstScreen: facts?.firstScreen ?? null,
-    healthStatus: null,
-    validationErrors: null,
-  }
+/** What the body says itself goes before what its Flow JSON tells. */
+function changesOf({ flowJson: document, ...said }: z.output<typeof flowChanges>): FlowChanges {
+  if (document === undefined) return said
+  const told = toldByFlowJson(document)
+  const dataApiVersion = said.dataApiVersion ?? told.dataApiVersion
+  return { ...said, ...told, dataApiVersion, jsonVersion: said.jsonVersion ?? told.jsonVersion }
 }
 
 export const create = workspaceOperation({
+  summary: 'Register a flow by hand',
+  errors: ['already_exists'],
+  example: { body: exampleInput, answer: created(exampleFlow) },
   body: flowInput,
   bodyLimitBytes: flowBodyLimitBytes,
   response: { 201: flowBody },
   async handle({ deps, workspaceId, body }) {
     await requireNamed(deps.database, workspaceId, { wabaId: body.wabaId })
-    const flow = await insertFlow(deps.database, workspaceId, rowOf(body))
+    const { wabaId, metaFlowId, ...members } = body
+    const flow = await insertFlow(deps.database, workspaceId, { wabaId, metaFlowId, ...changesOf(members) })
     await deps.configChanged(workspaceId)
     return created(bodyOf(flow))
   },
 })
 
 export const list = workspaceOperation({
+  summary: 'List flows',
+  example: { answer: ok(exampleList(exampleFlow)) },
   query: z.strictObject(pageMembers(idPattern('flow'))),
   response: { 200: listOf(flowBody) },
   async handle({ deps, workspaceId, query }) {
@@ -99,10 +122,42 @@ export const list = workspaceOperation({
 })
 
 export const get = workspaceOperation({
+  summary: 'Read a flow and its Flow JSON',
+  example: { params: { id: exampleFlow.id }, answer: ok({ ...exampleFlow, flowJson: exampleFlowJson }) },
   params: pathId('flow'),
   response: { 200: flowWithJsonBody },
   async handle({ deps, workspaceId, params }) {
-    const flow = found(await findFlow(deps.database, workspaceId, params.id), 'flow')
+    const flow = found(await findFlowWithJson(deps.database, workspaceId, params.id), 'flow')
     return ok({ ...bodyOf(flow), flowJson: flow.flowJson })
+  },
+})
+
+export const update = workspaceOperation({
+  summary: 'Change a flow',
+  description:
+    'Changes what Relevo knows, not the flow at Meta. Members that are left out stay as they are, null ' +
+    'empties. With a `flowJson` its screens and versions change too.',
+  example: { params: { id: exampleFlow.id }, body: { name: exampleFlow.name }, answer: ok(exampleFlow) },
+  params: pathId('flow'),
+  body: flowChanges,
+  bodyLimitBytes: flowBodyLimitBytes,
+  response: { 200: flowBody },
+  async handle({ deps, workspaceId, params, body }) {
+    const flow = await updateFlow(deps.database, workspaceId, params.id, changesOf(body))
+    await deps.configChanged(workspaceId)
+    return ok(bodyOf(flow))
+  },
+})
+
+export const remove = workspaceOperation({
+  summary: 'Forget a flow',
+  description: 'The flow at Meta stays, and so does what names it here: exchanges, flow responses and webhooks.',
+  example: { params: { id: exampleFlow.id }, answer: noContent() },
+  params: pathId('flow'),
+  response: { 204: noBody },
+  async handle({ deps, workspaceId, params }) {
+    await deleteFlow(deps.database, workspaceId, params.id)
+    await deps.configChanged(workspaceId)
+    return noContent()
   },
 })

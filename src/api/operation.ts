@@ -1,6 +1,9 @@
 import { z } from 'zod'
 import type { MasterKeys } from '../crypto/sealed-secret.ts'
+import type { Attempt, SignedRequest } from '../delivery/attempt.ts'
+import type { ApiErrorCode } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
+import type { Graph } from '../graph/client.ts'
 import type { Database } from '../storage/database.ts'
 import type { Caller } from './caller.ts'
 
@@ -10,6 +13,15 @@ export interface ApiDeps {
   /** The operator's bearer token. */
   readonly adminToken: string
   readonly masterKeys: MasterKeys
+  readonly graph: Graph
+  /** Makes one request to a webhook on the connections that its exchanges use, guard included. Never rejects. */
+  readonly attempt: (request: SignedRequest) => Promise<Attempt>
+  /** For a webhook that did not choose its own. */
+  readonly deadlineMs: number
+  /** `User-Agent` of requests to webhooks. */
+  readonly userAgent: string
+  /** Of one caller, in this process. */
+  readonly requestsPerSecond: number
   /** Why a webhook may not have this URL, without the URL; null when it may. */
   readonly refusalOfUrl: (url: string) => string | null
   /** No trailing slash. */
@@ -39,16 +51,45 @@ export type Responses = Readonly<Record<number, z.ZodType>>
 
 export const ok = <Body>(body: Body) => ({ status: 200, body }) as const
 export const created = <Body>(body: Body) => ({ status: 201, body }) as const
+export const noContent = () => ({ status: 204, body: undefined }) as const
+/** The schema of an answer without a body: `response: { 204: noBody }`. */
+export const noBody = z.undefined()
+
+interface AnswerHeaders {
+  readonly headers?: Readonly<Record<string, string>>
+}
 
 type AnswerOf<R extends Responses> = {
-  [Status in keyof R & number]: { readonly status: Status; readonly body: z.input<R[Status]> }
+  [Status in keyof R & number]: { readonly status: Status; readonly body: z.input<R[Status]> } & AnswerHeaders
 }[keyof R & number]
 
 type Schema = z.ZodType
 const noMembers = z.strictObject({})
 type NoMembers = typeof noMembers
 
+/** Required where the schema has a member that must be given. */
+type Given<Name extends string, Input> =
+  Record<string, never> extends Input ? { readonly [N in Name]?: Input } : { readonly [N in Name]: Input }
+
+/**
+ * A call that is right and its answer. It stands in the OpenAPI document and tests call it, so it names other things by the ids of
+ * `example.ts` and nothing that is not made by the example of another operation.
+ */
+type ExampleOf<P extends Schema, Q extends Schema, B extends Schema, R extends Responses> = Given<
+  'params',
+  z.input<P>
+> &
+  Given<'query', z.input<Q>> &
+  Given<'body', z.input<B>> & { readonly answer: AnswerOf<R> }
+
 interface Spec<P extends Schema, Q extends Schema, B extends Schema, C, R extends Responses> {
+  /** One line for people, such as `Make a webhook`. */
+  readonly summary: string
+  /** What the summary and the schemas do not say; Markdown. */
+  readonly description?: string
+  readonly example: ExampleOf<P, Q, B, R>
+  /** Error codes of this operation's own: besides those that every operation of its kind can give. */
+  readonly errors?: readonly ApiErrorCode[]
   /** Members of the path. What cannot be an id names nothing: 404. */
   readonly params?: P
   readonly query?: Q
@@ -66,10 +107,23 @@ interface OperatorSpec<P extends Schema, Q extends Schema, B extends Schema, C, 
 
 interface WorkspaceSpec<P extends Schema, Q extends Schema, B extends Schema, C, R extends Responses>
   extends Spec<P, Q, B, C, R> {
+  /** The operator may name `operator` as the workspace: what lies outside of all of them. */
+  readonly reachesOutside?: boolean
   handle(call: WorkspaceCall<z.output<P>, z.output<Q>, z.output<B>, C>): Promise<AnswerOf<R>>
 }
 
+export interface Example {
+  readonly params?: unknown
+  readonly query?: unknown
+  readonly body?: unknown
+  readonly answer: Answer
+}
+
 interface OperationBase {
+  readonly summary: string
+  readonly description: string | null
+  readonly example: Example
+  readonly errors: readonly ApiErrorCode[]
   readonly params: Schema
   readonly query: Schema
   /** Null where the route takes none. */
@@ -79,7 +133,7 @@ interface OperationBase {
   check(body: unknown, deps: ApiDeps): unknown
 }
 
-export interface Answer {
+export interface Answer extends AnswerHeaders {
   readonly status: number
   readonly body: unknown
 }
@@ -91,6 +145,7 @@ export interface OperatorOperation extends OperationBase {
 
 export interface WorkspaceOperation extends OperationBase {
   readonly tenancy: 'workspace'
+  readonly reachesOutside: boolean
   handle(call: WorkspaceCall<unknown, unknown, unknown, unknown>): Promise<Answer>
 }
 
@@ -115,13 +170,18 @@ export function workspaceOperation<
   B extends Schema = NoMembers,
   C = undefined,
 >(spec: WorkspaceSpec<P, Q, B, C, R>): WorkspaceOperation {
-  return { tenancy: 'workspace', ...withDefaults(spec), handle: spec.handle }
+  const reachesOutside = spec.reachesOutside ?? false
+  return { tenancy: 'workspace', ...withDefaults(spec), reachesOutside, handle: spec.handle }
 }
 
 function withDefaults<P extends Schema, Q extends Schema, B extends Schema, C, R extends Responses>(
   spec: Spec<P, Q, B, C, R>,
 ): OperationBase {
   return {
+    summary: spec.summary,
+    description: spec.description ?? null,
+    example: spec.example,
+    errors: spec.errors ?? [],
     params: spec.params ?? noMembers,
     query: spec.query ?? noMembers,
     body: spec.body ?? null,

@@ -1,31 +1,58 @@
+import helmet from '@fastify/helmet'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ApiError, apiErrorCodes } from '../domain/errors.ts'
-import { isTooDeep, maxJsonDepth } from '../domain/json.ts'
-import { makeIdentify } from './caller.ts'
+import { ApiError } from '../domain/errors.ts'
+import { decodeUtf8, isTooDeep, maxJsonDepth } from '../domain/json.ts'
+import { actorOf, type Caller, makeIdentify } from './caller.ts'
+import { keepSweeping } from './idempotency.ts'
+import { registerDocs } from './openapi-page.ts'
 import type { ApiDeps } from './operation.ts'
-import { problemOf, sendProblem } from './problem.ts'
+import { isOurs, problemOf, sendProblem } from './problem.ts'
+import { makeRateLimit } from './rate-limit.ts'
 import { prefix, registerRoutes } from './register.ts'
 import { routes } from './routes.ts'
 
 export type { ApiDeps } from './operation.ts'
 
-/** Adds the API (contract.md §6) to the app, under /v1, with error and not-found handlers of its own. */
+/** Adds the API (contract.md §6) to the app, under /v1, with error and not-found handlers of its own, and the pages that describe it. */
 export async function registerApi(app: FastifyInstance, deps: ApiDeps): Promise<void> {
+  // Nothing that the API answers is a page: a browser that is made to show it may do nothing with it.
+  const directives = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] }
+  await app.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives } })
+  await app.register(registerDocs)
   await app.register(
     async (v1) => {
       readJsonOnly(v1)
       answerErrors(v1, deps)
-      const identify = makeIdentify(deps.database, deps.adminToken)
-      v1.decorateRequest('caller', null)
-      // Before routing counts for anything: who has no token does not learn which paths there are.
-      v1.addHook('onRequest', async (request, reply) => {
-        reply.header('cache-control', 'no-store')
-        request.setDecorator('caller', await identify(request.headers.authorization))
-      })
+      await identifyCallers(v1, deps)
       registerRoutes(v1, deps, routes)
     },
     { prefix },
   )
+  app.addHook('onClose', keepSweeping(deps))
+}
+
+/** Before routing counts for anything: who has no token does not learn which paths there are. */
+async function identifyCallers(v1: FastifyInstance, deps: ApiDeps): Promise<void> {
+  const identify = makeIdentify(deps.database, deps.adminToken)
+  const refusals = new WeakMap<FastifyRequest, unknown>()
+  v1.decorateRequest('caller', null)
+  const nameOf = (request: FastifyRequest): string => {
+    const caller = request.getDecorator<Caller | null>('caller')
+    return caller === null ? `address ${request.ip}` : actorOf(caller)
+  }
+  v1.addHook('onRequest', async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    try {
+      request.setDecorator('caller', await identify(request.headers.authorization))
+    } catch (error) {
+      refusals.set(request, error)
+    }
+  })
+  // Between the two, so that it counts per key, and guesses at keys per address.
+  v1.addHook('onRequest', await makeRateLimit(v1, deps.requestsPerSecond, nameOf))
+  v1.addHook('onRequest', async (request) => {
+    if (refusals.has(request)) throw refusals.get(request)
+  })
 }
 
 /**
@@ -37,13 +64,13 @@ export function answerUnroutable(_error: Error, request: FastifyRequest, reply: 
   else reply.code(404).send()
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
-
 function readJsonOnly(v1: FastifyInstance): void {
   const parse = v1.getDefaultJsonParser('error', 'error')
   v1.removeAllContentTypeParsers()
   v1.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
-    const json = decode(bytes)
+    // Clients name the type of a body that they do not send.
+    if (bytes.length === 0) return done(null, undefined)
+    const json = decodeUtf8(bytes)
     if (json === null) return done(new ApiError('invalid_input', 'the body is not valid UTF-8'))
     // Deeper documents parse, but cannot be written again without risk to the stack.
     if (isTooDeep(json)) return done(new ApiError('invalid_input', `the body nests deeper than ${maxJsonDepth}`))
@@ -51,18 +78,10 @@ function readJsonOnly(v1: FastifyInstance): void {
   })
 }
 
-function decode(bytes: Uint8Array): string | null {
-  try {
-    return utf8.decode(bytes)
-  } catch {
-    return null
-  }
-}
-
 function answerErrors(v1: FastifyInstance, deps: ApiDeps): void {
   v1.setErrorHandler((error: unknown, request, reply) => {
     const problem = problemOf(error)
-    if (apiErrorCodes[problem.code][0] >= 500) deps.reportError(error, patternOf(request))
+    if (isOurs(problem)) deps.reportError(error, patternOf(request))
     return sendProblem(reply, problem)
   })
   v1.setNotFoundHandler((_request, reply) => sendProblem(reply, new ApiError('not_found', 'there is no such route')))

@@ -2,6 +2,7 @@ import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import { ApiError, type ApiErrorCode, apiErrorCodes, type InputFault } from '../domain/errors.ts'
 import { StorageError } from '../storage/database.ts'
+import { jsonAnswer, type SentAnswer, sendAnswer } from './answer.ts'
 
 const mostFaults = 20
 // Names of unknown members come from the caller: enough to find them by, too short for a document.
@@ -32,15 +33,24 @@ function storageProblem(error: StorageError): ApiError {
   return new ApiError('internal_error', 'the call failed inside Relevo; its cause is in the log')
 }
 
+export const problemType = 'application/problem+json; charset=utf-8'
+
+/** A failure inside Relevo, as opposed to a refusal or a failure at Meta. */
+export function isOurs({ code }: ApiError): boolean {
+  return code === 'internal_error' || code === 'database_unavailable'
+}
+
 const headersOf: Partial<Record<ApiErrorCode, Readonly<Record<string, string>>>> = {
   unauthorized: { 'www-authenticate': 'Bearer' },
   database_unavailable: { 'retry-after': '1' },
 }
 
-/** Answers with problem details (RFC 9457). */
-export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply {
-  const [status, title] = apiErrorCodes[error.code]
+/** The problem details (RFC 9457) of an error. */
+export function problemAnswer(error: ApiError): SentAnswer {
+  const [, title] = apiErrorCodes[error.code]
+  const { status } = error
   const problem = {
+    ...error.members,
     type: `urn:relevo:problem:${error.code}`,
     title,
     status,
@@ -48,11 +58,11 @@ export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply 
     code: error.code,
     errors: error.faults.length > 0 ? error.faults : undefined,
   }
-  return reply
-    .code(status)
-    .headers(headersOf[error.code] ?? {})
-    .type('application/problem+json; charset=utf-8')
-    .send(JSON.stringify(problem))
+  return jsonAnswer(status, problem, { 'content-type': problemType, ...headersOf[error.code] })
+}
+
+export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply {
+  return sendAnswer(reply, problemAnswer(error))
 }
 
 /** All faults of one request. */

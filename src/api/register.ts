@@ -1,19 +1,28 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { ApiError, type InputFault } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
+import { operatorWorkspace } from '../storage/audit-log.ts'
 import { findWorkspace } from '../storage/workspaces.ts'
-import type { Caller } from './caller.ts'
-import type { ApiDeps } from './operation.ts'
-import { faultsOf, inputProblem } from './problem.ts'
+import { jsonAnswer, type Performed, sendAnswer } from './answer.ts'
+import { audited, logOfOperatorCall } from './audit.ts'
+import { actorOf, type Caller } from './caller.ts'
+import { idempotencyHeader, idempotencyKeyPattern, once } from './idempotency.ts'
+import type { Answer, ApiDeps } from './operation.ts'
+import { faultsOf, inputProblem, isOurs, problemAnswer, problemOf } from './problem.ts'
 import type { Route } from './routes.ts'
 
 export const prefix = '/v1'
-const workspaceHeader = 'X-Workspace-Id'
+export const workspaceHeader = 'X-Workspace-Id'
+const scopes: readonly unknown[] = ['operator', 'read', 'write'] satisfies Route['scope'][]
 
-/** Makes fastify routes of the list: scope, validation, workspace, handler, answer, in this order. */
+/**
+ * Makes fastify routes of the list. In this order: scope, input, workspace, earlier answer, audit log, handler. Throws for a route that
+ * does not say who may call it.
+ */
 export function registerRoutes(app: FastifyInstance, deps: ApiDeps, routes: readonly Route[]): void {
   for (const route of routes) {
+    if (!scopes.includes(route.scope)) throw new Error(`${route.method} ${route.path} has no scope`)
     app.route({
       method: route.method,
       url: route.path.slice(prefix.length),
@@ -35,21 +44,61 @@ function requireScope(caller: Caller, scope: Route['scope']): void {
   if (!caller.scopes.includes(scope)) throw new ApiError('forbidden', `this key lacks the scope ${scope}`)
 }
 
-async function run(route: Route, deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const caller = callerOf(request)
-  const { query, body } = readInput(route, caller, request)
-  const checked = route.check(body, deps)
-  const params = route.params.safeParse(request.params)
-  if (!params.success) throw new ApiError('not_found', 'there is nothing under this id')
-  const call = { deps, caller, params: params.data, query, body, checked }
-  const answer =
-    route.tenancy === 'operator'
-      ? await route.handle(call)
-      : await route.handle({ ...call, workspaceId: await workspaceOf(deps, caller, request) })
-  return reply.code(answer.status).send(route.response[answer.status]?.parse(answer.body))
+/** A call that fits its schemas, in its workspace. */
+interface ReadyCall {
+  /** The workspace to which the call counts. */
+  readonly workspaceId: WorkspaceId
+  readonly params: unknown
+  handle(): Promise<Answer>
 }
 
-/** Query and body as their schemas read them. Throws ApiError `invalid_input` with the faults of both. */
+async function run(route: Route, deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const caller = callerOf(request)
+  const call = await readCall(route, deps, caller, request)
+  if (route.method === 'GET') return sendAnswer(reply, (await perform(route, deps, call)).answer)
+  const { workspaceId, params } = call
+  const { query, body } = request
+  const actor = actorOf(caller)
+  const change = () => audited(deps, { route, workspaceId, actor, params, body }, () => perform(route, deps, call))
+  const idempotencyKey = route.method === 'POST' ? headerOf(request, idempotencyHeader) : undefined
+  if (idempotencyKey === undefined) return sendAnswer(reply, (await change()).answer)
+  const place = [route.method, route.path, JSON.stringify(params)]
+  return sendAnswer(reply, await once(deps, { workspaceId, actor, route: place, idempotencyKey, query, body }, change))
+}
+
+/** Throws ApiError `invalid_input`, `not_found`. */
+async function readCall(route: Route, deps: ApiDeps, caller: Caller, request: FastifyRequest): Promise<ReadyCall> {
+  const { query, body } = readInput(route, caller, request)
+  const checked = route.check(body, deps)
+  const read = route.params.safeParse(request.params)
+  if (!read.success) throw new ApiError('not_found', 'there is nothing under this id')
+  const params = read.data
+  const call = { deps, caller, params, query, body, checked }
+  if (route.tenancy === 'operator') {
+    return { params, workspaceId: logOfOperatorCall(route, params), handle: () => route.handle(call) }
+  }
+  const workspaceId = await workspaceOf(route, deps, caller, request)
+  return { params, workspaceId, handle: () => route.handle({ ...call, workspaceId }) }
+}
+
+/**
+ * Runs the handler; what it throws is an answer too. A failure of ours is not kept: the same call may be made again. A message that
+ * Meta may have sent all the same is: it must not be sent twice.
+ */
+async function perform(route: Route, deps: ApiDeps, call: ReadyCall): Promise<Performed> {
+  try {
+    const { status, body, headers } = await call.handle()
+    return { answer: jsonAnswer(status, route.response[status]?.parse(body), headers), isKept: true }
+  } catch (error) {
+    const problem = problemOf(error)
+    if (isOurs(problem)) deps.reportError(error, `${route.method} ${route.path}`)
+    return { answer: problemAnswer(problem), isKept: problem.status < 500 || problem.members.sendStatus === 'unknown' }
+  }
+}
+
+const noBodyGiven = z.strictObject({}).nullish()
+
+/** Query and body as their schemas read them. Throws ApiError `invalid_input` with the faults of both, and of the headers. */
 function readInput(route: Route, caller: Caller, request: FastifyRequest) {
   const faults: InputFault[] = []
   const read = (schema: z.ZodType, value: unknown) => {
@@ -57,11 +106,17 @@ function readInput(route: Route, caller: Caller, request: FastifyRequest) {
     if (!result.success) faults.push(...faultsOf(result.error))
     return result.data
   }
-  if (route.tenancy === 'workspace' && caller.kind === 'operator' && !headerOf(request)) {
+  if (route.tenancy === 'workspace' && caller.kind === 'operator' && !headerOf(request, workspaceHeader)) {
     faults.push({ path: workspaceHeader, message: 'this header must name the workspace when the operator calls' })
   }
+  const idempotencyKey = headerOf(request, idempotencyHeader)
+  if (route.method === 'POST' && idempotencyKey !== undefined && !idempotencyKeyPattern.test(idempotencyKey)) {
+    faults.push({ path: idempotencyHeader, message: 'this header must be 1 to 255 printable ASCII characters' })
+  }
   const query = read(route.query, request.query)
-  const body = route.body === null ? undefined : read(route.body, request.body)
+  // What is not sent is as good as an object without members.
+  const given = request.body === undefined ? {} : request.body
+  const body = route.body === null ? read(noBodyGiven, given) : read(route.body, given)
   if (faults.length > 0) throw inputProblem(faults)
   return { query, body }
 }
@@ -70,16 +125,22 @@ function readInput(route: Route, caller: Caller, request: FastifyRequest) {
  * The workspace of the call. A key that names another workspace than its own is told that there is none, rather than being served
  * in a workspace it did not mean.
  */
-async function workspaceOf(deps: ApiDeps, caller: Caller, request: FastifyRequest): Promise<WorkspaceId> {
-  const named = headerOf(request) as WorkspaceId | undefined
+async function workspaceOf(
+  route: Route & { readonly tenancy: 'workspace' },
+  deps: ApiDeps,
+  caller: Caller,
+  request: FastifyRequest,
+): Promise<WorkspaceId> {
+  const named = headerOf(request, workspaceHeader) as WorkspaceId | undefined
   if (caller.kind === 'workspace' && (named ?? caller.workspaceId) === caller.workspaceId) return caller.workspaceId
+  if (caller.kind === 'operator' && route.reachesOutside && named === operatorWorkspace) return named
   const workspace = caller.kind === 'operator' && named ? await findWorkspace(deps.database, named) : null
   if (workspace === null) throw new ApiError('not_found', `${workspaceHeader}: there is no such workspace`)
   return workspace.id
 }
 
-function headerOf(request: FastifyRequest): string | undefined {
-  const value = request.headers[workspaceHeader.toLowerCase()]
+function headerOf(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name.toLowerCase()]
   return typeof value === 'string' ? value : undefined
 }
 

@@ -1,99 +1,76 @@
 import { z } from 'zod'
+import { generatePrivateKey } from '../crypto/flow-key.ts'
+import { ApiError } from '../domain/errors.ts'
+import { idPattern, newId, type WorkspaceId } from '../domain/ids.ts'
+import { mostAppSecrets } from '../storage/app-secrets.ts'
+import { moveWaba } from '../storage/waba-move.ts'
 import {
-  exportPrivateKey,
-  FlowKeyUnreadable,
-  generatePrivateKey,
-  publicKeyFingerprint,
-  publicKeyPem,
-  readPrivateKey,
-} from '../crypto/flow-key.ts'
-import { type SecretPlace, sealSecret } from '../crypto/sealed-secret.ts'
-import { invalidInput } from '../domain/errors.ts'
-import { newId, type WorkspaceId } from '../domain/ids.ts'
-import { findWaba, insertWaba, listWabas, type Waba, type WabaPage } from '../storage/wabas.ts'
-import type { Page } from '../storage/workspaces.ts'
+  deleteWaba,
+  findWaba,
+  insertWaba,
+  listWabas,
+  updateWaba,
+  type Waba,
+  type WabaMembers,
+  type WabaPage,
+} from '../storage/wabas.ts'
+import { findWorkspace, type Page } from '../storage/workspaces.ts'
+import { appSecretInput } from './app-secrets.ts'
+import { exampleList, exampleWabaId } from './example.ts'
 import { found } from './existence.ts'
-import { iso, isoTime, metaId, possiblyEmptyText, text, wabaIdPattern } from './fields.ts'
+import { iso, metaId, pathWaba, text } from './fields.ts'
+import { flowKeyMembers, flowKeyRow, givenFlowKey } from './flow-key-input.ts'
 import { listOf, pageMembers, pageOf } from './list.ts'
-import { type ApiDeps, created, ok, workspaceOperation } from './operation.ts'
+import { type ApiDeps, created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
+import { resealerFor, sealerFor, sealMember } from './sealing.ts'
+import { verifications, wabaBody, wabaBodyOf, wabaExample, wabaExampleInput } from './waba-body.ts'
+import { verifiedByToken } from './waba-verification.ts'
+
+const members = {
+  name: text(200).nullish(),
+  accessToken: text(4096)
+    .regex(/^[\x21-\x7e]+$/, 'must be ASCII without spaces')
+    .nullish(),
+  /** What Meta is to send when it verifies the WABA's own webhook (protocol.md 5.1). */
+  verifyToken: text(255).nullish(),
+  requireTokenSignature: z.boolean().optional(),
+}
 
 const wabaInput = z.strictObject({
   wabaId: metaId,
-  name: text(200).nullish(),
-  appSecrets: z.array(text(255)).max(20).default([]),
-  accessToken: text(4096).nullish(),
-  /** PKCS#1 or PKCS#8 PEM, encrypted or not. */
-  privateKey: text(20_000).optional(),
-  passphrase: possiblyEmptyText(1024).optional(),
+  ...members,
+  appSecrets: z.array(appSecretInput).max(mostAppSecrets).default([]),
+  ...flowKeyMembers,
 })
 
-export const flowKeyBody = z.object({
-  id: z.string(),
-  fingerprint: z.string(),
-  status: z.enum(['active', 'retired']),
-  createdAt: isoTime,
+const wabaChanges = z.strictObject({
+  ...members,
+  /** These two are for the operator. */
+  verification: z.enum(verifications).optional(),
+  workspaceId: z.string().regex(idPattern('workspace'), 'must be the id of a workspace').optional(),
 })
-
-const wabaBody = z.object({
-  wabaId: z.string(),
-  name: z.string().nullable(),
-  endpointUri: z.string(),
-  publicKey: z.string().nullable(),
-  verification: z.enum(['verified', 'unverified']),
-  hasAccessToken: z.boolean(),
-  appSecrets: z.array(z.object({ id: z.string(), createdAt: isoTime })),
-  flowKeys: z.array(flowKeyBody),
-  createdAt: isoTime,
-  updatedAt: isoTime,
-})
-
-function bodyOf(waba: Waba, deps: ApiDeps): z.input<typeof wabaBody> {
-  return {
-    wabaId: waba.wabaId,
-    name: waba.name,
-    endpointUri: `${deps.publicUrl()}/api/whatsapp/flows/${waba.wabaId}/data`,
-    publicKey: waba.flowKeys.find((flowKey) => flowKey.status === 'active')?.publicKey ?? null,
-    verification: waba.verified ? 'verified' : 'unverified',
-    hasAccessToken: waba.hasAccessToken,
-    appSecrets: waba.appSecrets.map(({ id, createdAt }) => ({ id, createdAt: iso(createdAt) })),
-    flowKeys: waba.flowKeys.map(({ id, fingerprint, status, createdAt }) => {
-      return { id, fingerprint, status, createdAt: iso(createdAt) }
-    }),
-    createdAt: iso(waba.createdAt),
-    updatedAt: iso(waba.updatedAt),
-  }
-}
-
-type FlowKey = ReturnType<typeof readPrivateKey>
-
-/** The key that was given, or null where one is to be made. */
-function givenFlowKey({ privateKey, passphrase }: z.output<typeof wabaInput>): FlowKey | null {
-  if (privateKey === undefined) {
-    if (passphrase !== undefined) throw invalidInput('passphrase', 'is of no use without privateKey')
-    return null
-  }
-  try {
-    return readPrivateKey(privateKey, passphrase)
-  } catch (error) {
-    if (error instanceof FlowKeyUnreadable) throw invalidInput('privateKey', error.message)
-    throw error
-  }
-}
+type WabaChanges = z.output<typeof wabaChanges>
 
 export const create = workspaceOperation({
+  summary: 'Register a WABA and make or import its first flow key',
+  description: 'Without `privateKey` an RSA-2048 pair is made. Made with a workspace key, the WABA is `unverified`.',
+  errors: ['waba_taken'],
+  example: { body: wabaExampleInput, answer: created(wabaExample) },
   body: wabaInput,
   response: { 201: wabaBody },
   check: givenFlowKey,
   async handle({ deps, caller, workspaceId, body, checked }) {
     const flowKey = checked ?? (await generatePrivateKey())
-    const { wabaId, name = null, accessToken } = body
+    const { wabaId, name = null, accessToken, verifyToken, requireTokenSignature = false } = body
     const seal = sealerFor(deps, workspaceId)
     const waba = await insertWaba(deps.database, workspaceId, {
       wabaId,
       name,
       // Only the operator's word proves that a workspace owns a WABA: contract.md §6.
       verified: caller.kind === 'operator',
-      accessTokenSealed: accessToken ? seal('access_token', wabaId, accessToken) : null,
+      requireTokenSignature,
+      accessTokenSealed: sealMember(seal, 'access_token', wabaId, accessToken) ?? null,
+      verifyTokenSealed: sealMember(seal, 'verify_token', wabaId, verifyToken) ?? null,
       appSecrets: [...new Set(body.appSecrets)].map((appSecret) => {
         const id = newId('appSecret')
         return { id, appSecretSealed: seal('app_secret', id, appSecret) }
@@ -101,25 +78,9 @@ export const create = workspaceOperation({
       flowKey: flowKeyRow(flowKey, seal),
     })
     await deps.configChanged(workspaceId)
-    return created(bodyOf(waba, deps))
+    return created(wabaBodyOf(await verifiedByToken(deps, workspaceId, waba, accessToken), workspaceId, deps))
   },
 })
-
-type Seal = (purpose: SecretPlace['purpose'], rowId: string, plain: string | Uint8Array) => Buffer
-
-function sealerFor(deps: ApiDeps, workspaceId: WorkspaceId): Seal {
-  return (purpose, rowId, plain) => sealSecret(plain, { purpose, workspaceId, rowId }, deps.masterKeys)
-}
-
-function flowKeyRow(flowKey: FlowKey, seal: Seal) {
-  const id = newId('flowKey')
-  return {
-    id,
-    privateKeySealed: seal('flow_key', id, exportPrivateKey(flowKey)),
-    publicKey: publicKeyPem(flowKey),
-    fingerprint: publicKeyFingerprint(flowKey),
-  }
-}
 
 const position = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)\/([0-9A-Za-z_-]{1,64})$/
 
@@ -133,20 +94,86 @@ function readPosition(cursor: string | null): WabaPage['before'] {
 }
 
 export const list = workspaceOperation({
+  summary: 'List WABAs',
+  example: { answer: ok(exampleList(wabaExample)) },
   query: z.strictObject(pageMembers(position)),
   response: { 200: listOf(wabaBody) },
   async handle({ deps, workspaceId, query }) {
     const load = ({ limit, before }: Page) =>
       listWabas(deps.database, workspaceId, { limit, before: readPosition(before) })
-    return ok(await pageOf(query, load, positionOf, (waba) => bodyOf(waba, deps)))
+    return ok(await pageOf(query, load, positionOf, (waba) => wabaBodyOf(waba, workspaceId, deps)))
   },
 })
 
 export const get = workspaceOperation({
-  params: z.strictObject({ wabaId: z.string().regex(wabaIdPattern) }),
+  summary: 'Read a WABA',
+  example: { params: { wabaId: exampleWabaId }, answer: ok(wabaExample) },
+  params: z.strictObject(pathWaba),
   response: { 200: wabaBody },
   async handle({ deps, workspaceId, params }) {
     const waba = found(await findWaba(deps.database, workspaceId, params.wabaId), 'WABA')
-    return ok(bodyOf(waba, deps))
+    return ok(wabaBodyOf(waba, workspaceId, deps))
+  },
+})
+
+export const update = workspaceOperation({
+  summary: 'Change a WABA',
+  description:
+    'Members that are left out stay as they are, null empties. `verification` and `workspaceId` are for the operator alone: the latter ' +
+    'moves the WABA with its app secrets, flow keys, channels and flows; clients, conversations, flow responses and webhooks stay.',
+  errors: ['already_exists'],
+  example: { params: { wabaId: exampleWabaId }, body: { name: wabaExample.name }, answer: ok(wabaExample) },
+  params: z.strictObject(pathWaba),
+  body: wabaChanges,
+  response: { 200: wabaBody },
+  async handle({ deps, caller, workspaceId, params: { wabaId }, body }) {
+    if (caller.kind !== 'operator') refuseOperatorMembers(body)
+    const changes = changesOf(body, wabaId, workspaceId, deps)
+    const to = body.workspaceId as WorkspaceId | undefined
+    if (to === undefined || to === workspaceId) {
+      const waba = await updateWaba(deps.database, workspaceId, wabaId, changes)
+      await deps.configChanged(workspaceId)
+      // What the operator says goes before what a token proves.
+      const proof = body.verification === undefined ? body.accessToken : null
+      return ok(wabaBodyOf(await verifiedByToken(deps, workspaceId, waba, proof), workspaceId, deps))
+    }
+    if (!(await findWorkspace(deps.database, to)))
+      throw new ApiError('not_found', 'workspaceId: there is no such workspace')
+    const reseal = resealerFor(deps, workspaceId, to)
+    const waba = await moveWaba(deps.database, { wabaId, from: workspaceId, to, members: changes, reseal })
+    // The new one first: a relay keeps what it holds there already when the old one drops it.
+    await deps.configChanged(to)
+    await deps.configChanged(workspaceId)
+    return ok(wabaBodyOf(waba, to, deps))
+  },
+})
+
+function refuseOperatorMembers({ verification, workspaceId }: WabaChanges): void {
+  if (verification !== undefined) throw new ApiError('forbidden', 'verification: this member is for the operator')
+  if (workspaceId !== undefined) throw new ApiError('forbidden', 'workspaceId: this member is for the operator')
+}
+
+function changesOf(body: WabaChanges, wabaId: string, workspaceId: WorkspaceId, deps: ApiDeps): WabaMembers {
+  const { name, requireTokenSignature, verification } = body
+  const seal = sealerFor(deps, workspaceId)
+  return {
+    name,
+    requireTokenSignature,
+    verified: verification && verification === 'verified',
+    accessTokenSealed: sealMember(seal, 'access_token', wabaId, body.accessToken),
+    verifyTokenSealed: sealMember(seal, 'verify_token', wabaId, body.verifyToken),
+  }
+}
+
+export const remove = workspaceOperation({
+  summary: 'Remove a WABA with its app secrets, flow keys, channels and flows',
+  description: 'Its id can then be registered again, in whichever workspace. What was exchanged stays in the log.',
+  example: { params: { wabaId: exampleWabaId }, answer: noContent() },
+  params: z.strictObject(pathWaba),
+  response: { 204: noBody },
+  async handle({ deps, workspaceId, params }) {
+    await deleteWaba(deps.database, workspaceId, params.wabaId)
+    await deps.configChanged(workspaceId)
+    return noContent()
   },
 })

@@ -1,123 +1,171 @@
 import { z } from 'zod'
-import { sealSecret } from '../crypto/sealed-secret.ts'
 import { generateWebhookSecret } from '../crypto/webhook-signature.ts'
 import { invalidInput } from '../domain/errors.ts'
-import { subscribableEvents } from '../domain/events.ts'
 import { idPattern, newId, type WorkspaceId } from '../domain/ids.ts'
-import { breakerSchema, fallbackSchema, timeoutMsRange, webhookFormats } from '../domain/webhook.ts'
-import { findWebhook, insertWebhook, listWebhooks, type NewWebhook, type Webhook } from '../storage/webhooks.ts'
+import { rotateSigningSecret } from '../storage/webhook-secrets.ts'
+import {
+  deleteWebhook,
+  findWebhook,
+  insertWebhook,
+  listWebhooks,
+  type NewSigningSecret,
+  updateWebhook,
+} from '../storage/webhooks.ts'
+import { exampleList } from './example.ts'
 import { found, requireNamed } from './existence.ts'
-import { iso, isoTime, pathId, reference, text, unique } from './fields.ts'
+import { pathId } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
-import { type ApiDeps, created, ok, workspaceOperation } from './operation.ts'
-import { webhookHeaders } from './webhook-headers.ts'
+import { type ApiDeps, created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
+import { sealerFor } from './sealing.ts'
+import {
+  signingSecretInput,
+  webhookBody,
+  webhookBodyOf,
+  webhookBodyWithSecret,
+  webhookChanges,
+  webhookExample,
+  webhookExampleInput,
+  webhookInput,
+} from './webhook-body.ts'
 
-const webhookInput = z.strictObject({
-  name: text(100),
-  url: text(2048),
-  events: unique(z.array(z.enum(subscribableEvents)).min(1)),
-  active: z.boolean().default(true),
-  /** Left out: one is made. Null: unsigned. */
-  secret: text(255).nullish(),
-  headers: webhookHeaders.nullish(),
-  flowIds: unique(z.array(reference).min(1).max(100)).nullish(),
-  timeoutMs: z.int().min(timeoutMsRange.min).max(timeoutMsRange.max).nullish(),
-  fallback: fallbackSchema.nullish(),
-  format: z.enum(webhookFormats).default('envelope'),
-  breaker: breakerSchema.default({ mode: 'on' }),
-})
-type WebhookInput = z.output<typeof webhookInput>
-
-const webhookBody = z.object({
-  id: z.string(),
-  name: z.string(),
-  url: z.string(),
-  events: z.array(z.string()),
-  active: z.boolean(),
-  /** Names alone: values are sealed. */
-  headers: z.array(z.string()),
-  flowIds: z.array(z.string()).nullable(),
-  timeoutMs: z.int().nullable(),
-  fallback: fallbackSchema.nullable(),
-  format: z.enum(webhookFormats),
-  breaker: breakerSchema,
-  signed: z.boolean(),
-  createdAt: isoTime,
-  updatedAt: isoTime,
-})
-const newWebhookBody = webhookBody.extend({ secret: z.string().nullable() })
-
-function bodyOf({ headerNames, breakerMode, ...webhook }: Webhook): z.input<typeof webhookBody> {
-  return {
-    ...webhook,
-    headers: headerNames,
-    breaker: { mode: breakerMode },
-    createdAt: iso(webhook.createdAt),
-    updatedAt: iso(webhook.updatedAt),
-  }
-}
-
-function requireCallable({ url }: WebhookInput, deps: ApiDeps): void {
-  const refusal = deps.refusalOfUrl(url)
+function requireCallable({ url }: { readonly url?: string | undefined }, deps: ApiDeps): void {
+  const refusal = url === undefined ? null : deps.refusalOfUrl(url)
   if (refusal !== null) throw invalidInput('url', refusal)
 }
 
+/** Header values sealed for their webhook, and their names to be shown. */
+function headerColumns(
+  headers: Readonly<Record<string, string>> | null,
+  webhookId: string,
+  deps: ApiDeps,
+  workspaceId: WorkspaceId,
+) {
+  const headerNames = Object.keys(headers ?? {})
+  const seal = sealerFor(deps, workspaceId)
+  const headersSealed = headerNames.length > 0 ? seal('webhook_headers', webhookId, JSON.stringify(headers)) : null
+  return { headerNames, headersSealed }
+}
+
+function signingSecretRow(secret: string | null, deps: ApiDeps, workspaceId: WorkspaceId): NewSigningSecret | null {
+  if (secret === null) return null
+  const id = newId('webhookSecret')
+  return { id, signingSecretSealed: sealerFor(deps, workspaceId)('webhook_secret', id, secret) }
+}
+
 export const create = workspaceOperation({
+  summary: 'Make a webhook',
+  description:
+    '`secret` left out: one is made; null: requests are not signed. The answer and that of a rotation alone show it.',
+  example: { body: webhookExampleInput, answer: created({ ...webhookExample, secret: 'whsec_…' }) },
   body: webhookInput,
-  response: { 201: newWebhookBody },
+  response: { 201: webhookBodyWithSecret },
   check: requireCallable,
   async handle({ deps, workspaceId, body }) {
     await requireNamed(deps.database, workspaceId, { flowIds: body.flowIds })
-    const secret = body.secret === undefined ? generateWebhookSecret() : body.secret
-    const row = rowOf(body, deps, workspaceId)
-    const webhook = await insertWebhook(deps.database, workspaceId, row, sealedSigningSecret(secret, deps, workspaceId))
+    const { secret = generateWebhookSecret(), headers = null, breaker, ...members } = body
+    const id = newId('webhook')
+    const row = {
+      id,
+      ...members,
+      ...headerColumns(headers, id, deps, workspaceId),
+      flowIds: members.flowIds ?? null,
+      timeoutMs: members.timeoutMs ?? null,
+      fallback: members.fallback ?? null,
+      breakerMode: breaker.mode,
+    }
+    const webhook = await insertWebhook(deps.database, workspaceId, row, signingSecretRow(secret, deps, workspaceId))
     await deps.configChanged(workspaceId)
-    return created({ ...bodyOf(webhook), secret })
+    return created({ ...webhookBodyOf(webhook), secret })
   },
 })
 
-function rowOf(body: WebhookInput, deps: ApiDeps, workspaceId: WorkspaceId): NewWebhook {
-  const id = newId('webhook')
-  const headers = body.headers ?? {}
-  const headerNames = Object.keys(headers)
-  const place = { purpose: 'webhook_headers', workspaceId, rowId: id } as const
-  return {
-    id,
-    name: body.name,
-    url: body.url,
-    events: body.events,
-    active: body.active,
-    headersSealed: headerNames.length > 0 ? sealSecret(JSON.stringify(headers), place, deps.masterKeys) : null,
-    headerNames,
-    flowIds: body.flowIds ?? null,
-    timeoutMs: body.timeoutMs ?? null,
-    fallback: body.fallback ?? null,
-    format: body.format,
-    breakerMode: body.breaker.mode,
-  }
-}
-
-function sealedSigningSecret(secret: string | null, deps: ApiDeps, workspaceId: WorkspaceId) {
-  if (secret === null) return null
-  const id = newId('webhookSecret')
-  const place = { purpose: 'webhook_secret', workspaceId, rowId: id } as const
-  return { id, signingSecretSealed: sealSecret(secret, place, deps.masterKeys) }
-}
-
 export const list = workspaceOperation({
+  summary: 'List webhooks',
+  example: { answer: ok(exampleList(webhookExample)) },
   query: z.strictObject(pageMembers(idPattern('webhook'))),
   response: { 200: listOf(webhookBody) },
   async handle({ deps, workspaceId, query }) {
-    const body = await pageOf(query, (page) => listWebhooks(deps.database, workspaceId, page), byId, bodyOf)
+    const body = await pageOf(query, (page) => listWebhooks(deps.database, workspaceId, page), byId, webhookBodyOf)
     return ok(body)
   },
 })
 
 export const get = workspaceOperation({
+  summary: 'Read a webhook',
+  example: { params: { id: webhookExample.id }, answer: ok(webhookExample) },
   params: pathId('webhook'),
   response: { 200: webhookBody },
   async handle({ deps, workspaceId, params }) {
     const webhook = await findWebhook(deps.database, workspaceId, params.id)
-    return ok(bodyOf(found(webhook, 'webhook')))
+    return ok(webhookBodyOf(found(webhook, 'webhook')))
+  },
+})
+
+export const update = workspaceOperation({
+  summary: 'Change a webhook',
+  description:
+    'Members that are left out stay as they are, null empties; `headers` are replaced as a whole. The secret is changed by a rotation. ' +
+    'In force before the answer in this process, within a second in the others.',
+  example: { params: { id: webhookExample.id }, body: { timeoutMs: 650 }, answer: ok(webhookExample) },
+  params: pathId('webhook'),
+  body: webhookChanges,
+  response: { 200: webhookBody },
+  check: requireCallable,
+  async handle({ deps, workspaceId, params, body }) {
+    await requireNamed(deps.database, workspaceId, { flowIds: body.flowIds })
+    const { headers, breaker, ...members } = body
+    const columns = headers === undefined ? {} : headerColumns(headers, params.id, deps, workspaceId)
+    const changes = { ...members, ...columns, breakerMode: breaker?.mode }
+    const webhook = await updateWebhook(deps.database, workspaceId, params.id, changes)
+    await deps.configChanged(workspaceId)
+    return ok(webhookBodyOf(webhook))
+  },
+})
+
+export const remove = workspaceOperation({
+  summary: 'Remove a webhook',
+  example: { params: { id: webhookExample.id }, answer: noContent() },
+  params: pathId('webhook'),
+  response: { 204: noBody },
+  async handle({ deps, workspaceId, params }) {
+    await deleteWebhook(deps.database, workspaceId, params.id)
+    await deps.configChanged(workspaceId)
+    return noContent()
+  },
+})
+
+const day = 86_400
+
+export const rotateSecret = workspaceOperation({
+  summary: 'Change the signing secret of a webhook',
+  description:
+    '`secret` left out: one is made; null: requests are no longer signed. For `graceSeconds` requests are signed with the old secret ' +
+    'as well: in `X-Webhook-Signature-Previous`, and with one `v1` for each live secret in `webhook-signature`. A secret that is ' +
+    'already in its grace period keeps its end.',
+  errors: ['limit_reached'],
+  example: {
+    params: { id: webhookExample.id },
+    body: { graceSeconds: day },
+    answer: ok({ ...webhookExample, secret: 'whsec_…' }),
+  },
+  params: pathId('webhook'),
+  body: z.strictObject({
+    secret: signingSecretInput,
+    graceSeconds: z
+      .int()
+      .min(0)
+      .max(7 * day)
+      .default(day),
+  }),
+  response: { 200: webhookBodyWithSecret },
+  async handle({ deps, workspaceId, params, body }) {
+    const { secret = generateWebhookSecret(), graceSeconds } = body
+    const webhook = await rotateSigningSecret(deps.database, workspaceId, params.id, {
+      signingSecret: signingSecretRow(secret, deps, workspaceId),
+      now: new Date(),
+      graceMs: graceSeconds * 1000,
+    })
+    await deps.configChanged(workspaceId)
+    return ok({ ...webhookBodyOf(webhook), secret })
   },
 })

@@ -51,6 +51,15 @@ export function isFinal(status: FlowResponseStatus): boolean {
   return status === 'COMPLETED' || status === 'EXPIRED'
 }
 
+/** How long after completion a flow token still counts as open, for the last taps of the same sitting, ms. */
+const closedAfterMs = 10 * 60 * 1000
+
+/** Whether exchanges of this token are to be refused where its flow refuses closed tokens (contract.md §4). */
+export function isClosed({ status, completedAt }: FlowResponse, now: Date): boolean {
+  if (status === 'EXPIRED') return true
+  return status === 'COMPLETED' && completedAt !== null && now.getTime() - completedAt.getTime() > closedAfterMs
+}
+
 /** The state of a flow token that is seen for the first time, in an exchange, at `now`. */
 export function firstSeen(id: string, flowToken: string, flowId: string | null, now: Date): FlowResponse {
   return {

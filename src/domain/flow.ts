@@ -28,6 +28,8 @@ export interface Flow {
   readonly jsonVersion: string | null
   readonly screens: readonly string[] | null
   readonly firstScreen: string | null
+  /** What people are told whose flow token is expired or long completed; null lets them go on (contract.md §4). */
+  readonly refuseClosedTokens: { readonly message: string } | null
   readonly createdAt: Date
   readonly updatedAt: Date
   readonly lastSyncAt: Date | null

@@ -26,8 +26,7 @@ export class DirectorySync {
   readonly #directory: Directory
   readonly #log: Log
   readonly #stopping = new AbortController()
-  /** Loads of one workspace take turns: a late answer must not undo a newer one. */
-  readonly #turns = new Map<WorkspaceId, Promise<void>>()
+  readonly #hinted = new Set<WorkspaceId>()
   #listening: { close(): Promise<void> } | null = null
   #running: Promise<void> | null = null
 
@@ -49,17 +48,9 @@ export class DirectorySync {
     this.#running = this.#run().catch((error: unknown) => this.#checks.refused(error))
   }
 
-  /** Loads one workspace now. Throws StorageError. */
-  refresh(workspaceId: WorkspaceId): Promise<void> {
-    const turn = (this.#turns.get(workspaceId) ?? Promise.resolve())
-      .catch(() => undefined)
-      .then(() => this.#loadOne(workspaceId))
-    this.#turns.set(workspaceId, turn)
-    const done = () => {
-      if (this.#turns.get(workspaceId) === turn) this.#turns.delete(workspaceId)
-    }
-    turn.then(done, done)
-    return turn
+  /** Loads these workspaces now. Throws StorageError. Of two loads under way the newer wins: each tells its version. */
+  async refresh(...workspaceIds: WorkspaceId[]): Promise<void> {
+    this.#directory.replace(workspaceIds, await loadConfigs(this.#database.sql, workspaceIds))
   }
 
   async close(): Promise<void> {
@@ -97,25 +88,27 @@ export class DirectorySync {
       if (this.#listening === null) await this.#listen()
       const outdated = this.#directory.outdated(await loadConfigVersions(this.#database.sql))
       if (outdated.length >= reloadAllFrom) this.#directory.replaceAll(await loadConfigs(this.#database.sql, null))
-      else await Promise.all(outdated.map((workspaceId) => this.refresh(workspaceId)))
+      else if (outdated.length > 0) await this.refresh(...outdated)
     } catch (error) {
       await this.#unavailable(error)
     }
-  }
-
-  async #loadOne(workspaceId: WorkspaceId): Promise<void> {
-    const [config] = await loadConfigs(this.#database.sql, workspaceId)
-    if (config === undefined) this.#directory.remove(workspaceId)
-    else this.#directory.replace(config)
   }
 
   async #listen(): Promise<void> {
     await this.#listening?.close().catch(() => undefined)
     this.#listening = null
     this.#listening = await listenForConfig(this.#database.url, (workspaceId) => {
-      // A hint that cannot be followed is caught up with by the timer.
-      this.refresh(workspaceId).catch((error: unknown) => this.#log.warn({ error }, 'configuration not reloaded'))
+      // Hints of one transaction come together and are followed together: a WABA that moves has two.
+      if (this.#hinted.size === 0) setImmediate(() => this.#follow())
+      this.#hinted.add(workspaceId)
     })
+  }
+
+  #follow(): void {
+    const workspaceIds = [...this.#hinted]
+    this.#hinted.clear()
+    // A hint that cannot be followed is caught up with by the timer.
+    this.refresh(...workspaceIds).catch((error: unknown) => this.#log.warn({ error }, 'configuration not reloaded'))
   }
 
   async #unavailable(error: unknown): Promise<void> {

@@ -37,14 +37,17 @@ export interface RelayWebhook extends WebhookSubscription, WebhookSigning {
   readonly breakerMode: BreakerMode
 }
 
+interface KnownWorkspace {
+  readonly version: number
+  readonly wabaIds: readonly string[]
+  readonly webhookIds: readonly string[]
+}
+
 /** All known WABAs, in memory: exchanges are answered from here, also while the database is away. */
 export class Directory {
   readonly #unsealer: Unsealer
   readonly #accounts = new Map<string, Account>()
-  readonly #versions = new Map<
-    WorkspaceId,
-    { version: number; wabaIds: readonly string[]; webhookIds: readonly string[] }
-  >()
+  readonly #versions = new Map<WorkspaceId, KnownWorkspace>()
   readonly #forgetWebhook: (webhookId: string) => void
   #loaded = false
 
@@ -66,27 +69,45 @@ export class Directory {
 
   /** Takes a load of everything: what it does not hold is gone. */
   replaceAll(configs: readonly WorkspaceConfig[]): void {
-    const present = new Set(configs.map((config) => config.workspaceId))
-    for (const workspaceId of [...this.#versions.keys()]) if (!present.has(workspaceId)) this.remove(workspaceId)
-    for (const config of configs) this.replace(config)
+    this.replace([...this.#versions.keys()], configs)
     this.#loaded = true
   }
 
-  /** Takes a load of one workspace, unless a newer one is already here. */
-  replace(config: WorkspaceConfig): void {
-    const known = this.#versions.get(config.workspaceId)
-    if (known !== undefined && known.version > config.version) return
-    const webhooks = config.webhooks.map((webhook) => this.#webhook(config.workspaceId, webhook))
-    const webhookIds = webhooks.map((webhook) => webhook.id)
-    this.#drop(config.workspaceId, webhookIds)
-    for (const waba of config.wabas) this.#accounts.set(waba.wabaId, this.#account(config.workspaceId, waba, webhooks))
-    const wabaIds = config.wabas.map((waba) => waba.wabaId)
-    this.#versions.set(config.workspaceId, { version: config.version, wabaIds, webhookIds })
+  /**
+   * Takes a load of these workspaces: those without a config are gone, those already known newer stay. All that is new stands
+   * before anything old goes, so that a WABA that moved between two of them is never missing.
+   */
+  replace(workspaceIds: readonly WorkspaceId[], configs: readonly WorkspaceConfig[]): void {
+    const present = new Set(configs.map((config) => config.workspaceId))
+    const before = workspaceIds.map((workspaceId) => [workspaceId, this.#versions.get(workspaceId)] as const)
+    for (const config of configs) this.#add(config)
+    for (const [workspaceId, known] of before) {
+      if (!present.has(workspaceId)) this.#versions.delete(workspaceId)
+      if (known !== undefined) this.#drop(workspaceId, known)
+    }
   }
 
-  remove(workspaceId: WorkspaceId): void {
-    this.#drop(workspaceId, [])
-    this.#versions.delete(workspaceId)
+  #add(config: WorkspaceConfig): void {
+    const { workspaceId, version } = config
+    const known = this.#versions.get(workspaceId)
+    if (known !== undefined && known.version > version) return
+    const webhooks = config.webhooks.map((webhook) => this.#webhook(workspaceId, webhook))
+    for (const waba of config.wabas) this.#accounts.set(waba.wabaId, this.#account(workspaceId, waba, webhooks))
+    const wabaIds = config.wabas.map((waba) => waba.wabaId)
+    this.#versions.set(workspaceId, { version, wabaIds, webhookIds: webhooks.map((webhook) => webhook.id) })
+  }
+
+  /** Forgets what a workspace had and has no more. */
+  #drop(workspaceId: WorkspaceId, known: KnownWorkspace): void {
+    const now = this.#versions.get(workspaceId)
+    if (now === known) return
+    for (const wabaId of known.wabaIds) {
+      const isTheirs = this.#accounts.get(wabaId)?.workspaceId === workspaceId
+      if (isTheirs && now?.wabaIds.includes(wabaId) !== true) this.#accounts.delete(wabaId)
+    }
+    for (const webhookId of known.webhookIds) {
+      if (now?.webhookIds.includes(webhookId) !== true) this.#forgetWebhook(webhookId)
+    }
   }
 
   /** The workspaces whose version in `stored` is not the one held here, those that are gone included. */
@@ -103,17 +124,6 @@ export class Directory {
       for (const { timeoutMs } of webhooks) longest = Math.max(longest, timeoutMs ?? 0)
     }
     return longest
-  }
-
-  #drop(workspaceId: WorkspaceId, keptWebhookIds: readonly string[]): void {
-    const known = this.#versions.get(workspaceId)
-    for (const wabaId of known?.wabaIds ?? []) {
-      // A WABA that moved may already be held for its new workspace.
-      if (this.#accounts.get(wabaId)?.workspaceId === workspaceId) this.#accounts.delete(wabaId)
-    }
-    for (const webhookId of known?.webhookIds ?? []) {
-      if (!keptWebhookIds.includes(webhookId)) this.#forgetWebhook(webhookId)
-    }
   }
 
   #account(workspaceId: WorkspaceId, waba: StoredWaba, webhooks: readonly RelayWebhook[]): Account {

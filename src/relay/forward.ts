@@ -7,7 +7,7 @@ import { exchangeEvent } from '../domain/events.ts'
 import type { ExchangeRequest } from '../domain/exchange.ts'
 import { fallbackAnswer } from '../domain/fallback.ts'
 import { type Flow, tellFlow } from '../domain/flow.ts'
-import { afterCompletion, afterExchange, type FlowResponse, firstSeen } from '../domain/flow-response.ts'
+import { afterCompletion, afterExchange, type FlowResponse, firstSeen, isClosed } from '../domain/flow-response.ts'
 import { newId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { completeScreen, type Reply, readReply } from '../domain/reply.ts'
@@ -50,8 +50,8 @@ interface Prepared {
   readonly responder: RelayWebhook | null
   /** What is sent, and recorded as sent. */
   readonly bytes: Buffer
-  /** The WABA asks for signed flow tokens, and this one is not. */
-  readonly isRefused: boolean
+  /** Why this flow token is not served, in words for the person; null: it is. */
+  readonly refusal: string | null
 }
 
 /** Enriches an exchange, asks the webhook that answers it, and makes the answer of what came back. */
@@ -59,15 +59,16 @@ export function createForwarding(parts: ForwardParts): Forwarding {
   async function ask(question: Question): Promise<AnswerEnding> {
     const { ledger, request } = question
     const prepared = await prepare(question)
-    const { session, flow, state, responder, bytes, isRefused } = prepared
+    const { session, flow, state, responder, bytes, refusal } = prepared
     ledger.open({
       flowId: flow?.id ?? null,
       clientId: session.client?.id ?? null,
-      webhookId: isRefused ? null : (responder?.id ?? null),
+      webhookId: refusal === null ? (responder?.id ?? null) : null,
       envelope: bytes,
-      flowResponse: isRefused ? null : state,
+      flowResponse: state,
     })
-    if (isRefused) return unsignedRefusal
+    // protocol.md 1.7: 427 shows the text and closes the message's button.
+    if (refusal !== null) return { outcome: 'token_refused', text: JSON.stringify({ error_msg: refusal }) }
     const event = exchangeEvent(request.action)
     const outgoing = { id: ledger.id, event, resourceId: request.flowToken, timestamp: ledger.now, bytes }
     return endingOf(responder === null ? nobody : await send(responder, outgoing, ledger), prepared, request)
@@ -89,8 +90,10 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       responder?.format === 'plain'
         ? plaintext
         : Buffer.from(buildEnvelope({ id, workspaceId, wabaId, now, request, flow, records, tokenSignature }))
-    const isRefused = account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow)
-    return { session, flow, state, responder, bytes, isRefused }
+    const isUnsigned = account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow)
+    const refusal = isUnsigned ? unsignedText : closedText(flow, state, now)
+    // An unsigned token may be somebody else's: it neither makes nor moves a row.
+    return { session, flow, state: isUnsigned ? null : state, responder, bytes, refusal }
   }
 
   async function send(webhook: RelayWebhook, outgoing: Outgoing, { account, watch }: ExchangeLedger): Promise<Heard> {
@@ -110,9 +113,10 @@ export function createForwarding(parts: ForwardParts): Forwarding {
 }
 
 /** protocol.md 2.4: 427 is the fitting code for a flow token that is not vouched for. */
-const unsignedRefusal: AnswerEnding = {
-  outcome: 'token_refused',
-  text: JSON.stringify({ error_msg: 'This form cannot be used. Please ask for a new one.' }),
+const unsignedText = 'This form cannot be used. Please ask for a new one.'
+
+function closedText(flow: Flow | null, state: FlowResponse | null, now: Date): string | null {
+  return flow?.refuseClosedTokens && state !== null && isClosed(state, now) ? flow.refuseClosedTokens.message : null
 }
 
 /** Phones sign flow tokens from data API 4.0 on; of a flow that is known to be older nothing can be asked. */

@@ -48,18 +48,18 @@ export interface StoredWebhook {
 /** Loading everything takes about 1 ms a workspace at the most. */
 const loadMs = 60_000
 
-/** Reads one workspace, or all, in one snapshot. A workspace that is gone is not in the answer. Throws StorageError. */
-export function loadConfigs(sql: postgres.Sql, only: WorkspaceId | null): Promise<WorkspaceConfig[]> {
+/** Reads these workspaces, or all, in one snapshot. A workspace that is gone is not in the answer. Throws StorageError. */
+export function loadConfigs(sql: postgres.Sql, only: readonly WorkspaceId[] | null): Promise<WorkspaceConfig[]> {
   const load = () =>
     sql.begin('isolation level repeatable read read only', async (tx) => {
-      const of = (column: string) => (only === null ? tx`` : tx`where ${tx(column)} = ${only}`)
+      const of = (column: string) => (only === null ? tx`` : tx`where ${tx(column)} in ${tx(only)}`)
       const [workspaces, wabas, appSecrets, flowKeys, flows, webhooks, webhookSecrets] = await Promise.all([
         tx`select id, config_version::float8 as version from workspaces ${of('id')}`,
         tx`select workspace_id, waba_id, require_token_signature from wabas ${of('workspace_id')}`,
         tx`select workspace_id, waba_id, id, app_secret_sealed as sealed from app_secrets ${of('workspace_id')} order by id desc`,
         tx`select workspace_id, waba_id, id, private_key_sealed as sealed, status from flow_keys ${of('workspace_id')} order by id desc`,
         tx`select workspace_id, id, waba_id, meta_flow_id, name, status, categories, data_api_version, endpoint_uri, json_version,
-             screens, first_screen, created_at, updated_at, last_sync_at from flows ${of('workspace_id')} order by id`,
+             screens, first_screen, refuse_closed_tokens, created_at, updated_at, last_sync_at from flows ${of('workspace_id')} order by id`,
         tx`select workspace_id, id, url, events, active, headers_sealed, flow_ids, timeout_ms, fallback, format, breaker_mode,
              created_at from webhooks ${of('workspace_id')} order by id`,
         tx`select workspace_id, webhook_id, id, signing_secret_sealed as sealed, expires_at from webhook_secrets
@@ -137,6 +137,7 @@ function flowOf(row: Row): Flow {
     jsonVersion: row.json_version as string | null,
     screens: row.screens as string[] | null,
     firstScreen: row.first_screen as string | null,
+    refuseClosedTokens: row.refuse_closed_tokens as { message: string } | null,
     createdAt: row.created_at as Date,
     updatedAt: row.updated_at as Date,
     lastSyncAt: row.last_sync_at as Date | null,

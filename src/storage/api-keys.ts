@@ -2,7 +2,7 @@ import { and, desc, eq, getTableColumns, lt, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Queryable, storing } from './database.ts'
 import { apiKeys } from './schema.ts'
-import { only, type Page } from './workspaces.ts'
+import { existing, only, type Page } from './workspaces.ts'
 
 export const apiKeyScopes = ['read', 'write'] as const
 export type ApiKeyScope = (typeof apiKeyScopes)[number]
@@ -43,6 +43,14 @@ export function listApiKeys(queryable: Queryable, workspaceId: WorkspaceId, page
       .orderBy(desc(apiKeys.id))
       .limit(page.limit),
   )
+}
+
+/** From now on nothing is found under its digest. Throws ApiError `not_found`. */
+export function deleteApiKey(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<void> {
+  return storing('delete API key', async () => {
+    const where = and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, id))
+    existing(await queryable.orm.delete(apiKeys).where(where).returning({ id: apiKeys.id }), 'API key')
+  })
 }
 
 /** The key with this digest, read at each call so that a revoked key is dead at once (contract.md §6). */

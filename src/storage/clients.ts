@@ -1,25 +1,21 @@
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
-import type { Client } from '../domain/envelope.ts'
+import { and, desc, eq, getTableColumns, lt, sql } from 'drizzle-orm'
+import { ApiError } from '../domain/errors.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
-import { type Queryable, storing } from './database.ts'
+import { type Queryable, StorageError, storing } from './database.ts'
 import { clients } from './schema.ts'
-import { only, type Page } from './workspaces.ts'
+import { existing, only, type Page } from './workspaces.ts'
 
-export const clientColumns = {
-  id: clients.id,
-  phoneNumber: clients.phoneNumber,
-  name: clients.name,
-  firstname: clients.firstname,
-  email: clients.email,
-  createdAt: clients.createdAt,
-  updatedAt: clients.updatedAt,
-}
+const { workspaceId: _workspaceId, ...columns } = getTableColumns(clients)
 
-/** What is left out stays as it is; null empties it. */
+/** A client with what its workspace keeps of it for itself. */
+export type StoredClient = Omit<typeof clients.$inferSelect, 'workspaceId'>
+
+/** What is left out stays as it is; null empties it. Attributes are replaced as a whole. */
 export interface ClientMembers {
   readonly name?: string | null | undefined
   readonly firstname?: string | null | undefined
   readonly email?: string | null | undefined
+  readonly attributes?: StoredClient['attributes'] | undefined
 }
 
 /** Makes the client with this phone number, or updates what is given of the one that is there. */
@@ -28,7 +24,7 @@ export function upsertClient(
   workspaceId: WorkspaceId,
   phoneNumber: string,
   members: ClientMembers,
-): Promise<{ readonly client: Client; readonly isNew: boolean }> {
+): Promise<{ readonly client: StoredClient; readonly isNew: boolean }> {
   const id = newId('client')
   return storing('upsert client', async () => {
     const client = only(
@@ -39,10 +35,32 @@ export function upsertClient(
           target: [clients.workspaceId, clients.phoneNumber],
           set: { ...members, updatedAt: sql`now()` },
         })
-        .returning(clientColumns),
+        .returning(columns),
     )
     return { client, isNew: client.id === id }
   })
+}
+
+/** Throws ApiError `not_found`, and `already_exists` where another client has the phone number. */
+export async function updateClient(
+  queryable: Queryable,
+  workspaceId: WorkspaceId,
+  id: string,
+  members: ClientMembers & { readonly phoneNumber?: string | undefined },
+): Promise<StoredClient> {
+  try {
+    return await storing('update client', async () => {
+      const changed = await queryable.orm
+        .update(clients)
+        .set({ ...members, updatedAt: sql`now()` })
+        .where(and(eq(clients.workspaceId, workspaceId), eq(clients.id, id)))
+        .returning(columns)
+      return existing(changed, 'client')
+    })
+  } catch (error) {
+    if (!(error instanceof StorageError) || !error.duplicate) throw error
+    throw new ApiError('already_exists', 'phoneNumber: there is a client with it')
+  }
 }
 
 /** The id of the client with this phone number, made if there is none. A client that is there is not touched. */
@@ -56,20 +74,20 @@ export async function clientIdOf(queryable: Queryable, workspaceId: WorkspaceId,
   return found[0]?.id ?? (await upsertClient(queryable, workspaceId, phoneNumber, {})).client.id
 }
 
-export function findClient(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<Client | null> {
+export function findClient(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<StoredClient | null> {
   return storing('find client', async () => {
     const where = and(eq(clients.workspaceId, workspaceId), eq(clients.id, id))
-    const [row] = await queryable.orm.select(clientColumns).from(clients).where(where)
+    const [row] = await queryable.orm.select(columns).from(clients).where(where)
     return row ?? null
   })
 }
 
 /** Newest first. */
-export function listClients(queryable: Queryable, workspaceId: WorkspaceId, page: Page): Promise<Client[]> {
+export function listClients(queryable: Queryable, workspaceId: WorkspaceId, page: Page): Promise<StoredClient[]> {
   const older = page.before === null ? undefined : lt(clients.id, page.before)
   return storing('list clients', () =>
     queryable.orm
-      .select(clientColumns)
+      .select(columns)
       .from(clients)
       .where(and(eq(clients.workspaceId, workspaceId), older))
       .orderBy(desc(clients.id))

@@ -1,9 +1,9 @@
-import { and, desc, eq, getTableColumns, lt, type SQL } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, lt, type SQL, sql } from 'drizzle-orm'
 import type { Conversation } from '../domain/envelope.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
 import { type Queryable, storing, transaction } from './database.ts'
 import { clients, conversations } from './schema.ts'
-import { only, type Page } from './workspaces.ts'
+import { existing, only, type Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, ...columns } = getTableColumns(conversations)
 
@@ -25,6 +25,36 @@ export function insertConversation(
   return transaction(queryable, 'insert conversation', async (tx) => {
     await tx.orm.insert(conversations).values({ workspaceId, id, ...conversation })
     return only(await selectConversations(tx, workspaceId, eq(conversations.id, id), 1))
+  })
+}
+
+/** What is left out stays as it is. Whose conversation it is never changes. */
+export type ConversationMembers = {
+  readonly [Member in Exclude<keyof NewConversation, 'clientId'>]?: NewConversation[Member] | undefined
+}
+
+/** Throws ApiError `not_found`. */
+export function updateConversation(
+  queryable: Queryable,
+  workspaceId: WorkspaceId,
+  id: string,
+  members: ConversationMembers,
+): Promise<ConversationWithClient> {
+  return transaction(queryable, 'update conversation', async (tx) => {
+    await tx.orm
+      .update(conversations)
+      .set({ ...members, updatedAt: sql`now()` })
+      .where(and(eq(conversations.workspaceId, workspaceId), eq(conversations.id, id)))
+    return existing(await selectConversations(tx, workspaceId, eq(conversations.id, id), 1), 'conversation')
+  })
+}
+
+/** What named it keeps its id. Throws ApiError `not_found`. */
+export function deleteConversation(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<void> {
+  return storing('delete conversation', async () => {
+    const where = and(eq(conversations.workspaceId, workspaceId), eq(conversations.id, id))
+    const gone = await queryable.orm.delete(conversations).where(where).returning({ id: conversations.id })
+    existing(gone, 'conversation')
   })
 }
 

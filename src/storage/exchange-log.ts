@@ -1,8 +1,9 @@
-import { and, desc, eq, getTableColumns, gte, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, lt, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { type Queryable, storing } from './database.ts'
 import { exchanges } from './schema.ts'
+import { madeWithin, type TimeSpan } from './time-span.ts'
 import type { Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, flowTokenDigest: _digest, ...columns } = getTableColumns(exchanges)
@@ -19,15 +20,11 @@ const {
 export type RecordedExchange = Omit<typeof exchanges.$inferSelect, 'workspaceId' | 'flowTokenDigest'>
 export type ExchangeSummary = Omit<RecordedExchange, 'timings' | 'envelope' | 'answer' | 'answerScreen' | 'attempt'>
 
-export interface ExchangeFilter {
+export interface ExchangeFilter extends TimeSpan {
   readonly outcome?: Outcome | undefined
   readonly flowToken?: string | undefined
   readonly flowId?: string | undefined
   readonly webhookId?: string | undefined
-  /** Inclusive. */
-  readonly since?: Date | undefined
-  /** Exclusive. */
-  readonly until?: Date | undefined
 }
 
 /** Newest first. */
@@ -37,15 +34,14 @@ export function listExchanges(
   page: Page,
   filter: ExchangeFilter,
 ): Promise<ExchangeSummary[]> {
-  const { outcome, flowToken, flowId, webhookId, since, until } = filter
+  const { outcome, flowToken, flowId, webhookId } = filter
   const conditions = [
     page.before === null ? undefined : lt(exchanges.id, page.before),
     outcome && eq(exchanges.outcome, outcome),
     flowToken && eq(exchanges.flowTokenDigest, sql`sha256(convert_to(${flowToken}, 'UTF8'))`),
     flowId && eq(exchanges.flowId, flowId),
     webhookId && eq(exchanges.webhookId, webhookId),
-    since && and(gte(exchanges.createdAt, since), gte(exchanges.id, firstIdAt(since.getTime() - idSlackMs))),
-    until && and(lt(exchanges.createdAt, until), lt(exchanges.id, firstIdAt(until.getTime() + idSlackMs))),
+    madeWithin(exchanges, filter),
   ]
   return storing('list exchanges', () =>
     queryable.orm
@@ -55,15 +51,6 @@ export function listExchanges(
       .orderBy(desc(exchanges.id))
       .limit(page.limit),
   )
-}
-
-// Ids begin with the time they were made, so the primary key narrows a span of time. They may run ahead of the row's own time when
-// a clock was set back: a minute either side costs nothing, `created_at` decides.
-const idSlackMs = 60_000
-
-function firstIdAt(unixMs: number): string {
-  const hex = Math.max(0, unixMs).toString(16).padStart(12, '0')
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
 }
 
 /** `id`: a UUID. */

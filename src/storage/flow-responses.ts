@@ -4,11 +4,16 @@ import { newId, type WorkspaceId } from '../domain/ids.ts'
 import { clientIdOf } from './clients.ts'
 import { type Queryable, storing, transaction } from './database.ts'
 import { flowResponses } from './schema.ts'
-import { only, type Page } from './workspaces.ts'
+import { existing, only, type Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, flowTokenDigest: _digest, ...columns } = getTableColumns(flowResponses)
 
+export const sendStatuses = ['sending', 'sent', 'failed', 'unknown'] as const
+export type SendStatus = (typeof sendStatuses)[number]
+
 export interface StoredFlowResponse extends FlowResponse {
+  /** How the call that sent the flow ended; null where we did not send it. */
+  readonly sendStatus: SendStatus | null
   readonly createdAt: Date
   readonly updatedAt: Date
 }
@@ -70,8 +75,37 @@ export function upsertFlowResponse(
   })
 }
 
+/** What a tenant changes of a flow response: its links and when it ends. What is left out stays, null empties. */
+export interface FlowResponseChanges {
+  readonly flowId?: string | null | undefined
+  readonly clientId?: string | null | undefined
+  readonly conversationId?: string | null | undefined
+  readonly channelId?: string | null | undefined
+  readonly messageId?: string | null | undefined
+  readonly campaignId?: string | null | undefined
+  readonly agentId?: string | null | undefined
+  readonly expiresAt?: Date | undefined
+}
+
+/** Throws ApiError `not_found`. */
+export function updateFlowResponse(
+  queryable: Queryable,
+  workspaceId: WorkspaceId,
+  id: string,
+  changes: FlowResponseChanges,
+): Promise<StoredFlowResponse> {
+  return storing('update flow response', async () => {
+    const changed = await queryable.orm
+      .update(flowResponses)
+      .set({ ...changes, updatedAt: sql`now()` })
+      .where(and(eq(flowResponses.workspaceId, workspaceId), eq(flowResponses.id, id)))
+      .returning(columns)
+    return existing(changed, 'flow response')
+  })
+}
+
 /** In SQL, as every writer of this column computes it: the database knows the text's bytes. */
-function digestOf(flowToken: string) {
+export function digestOf(flowToken: string) {
   return sql`sha256(convert_to(${flowToken}, 'UTF8'))`
 }
 

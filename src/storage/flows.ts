@@ -1,9 +1,9 @@
-import { and, desc, eq, getTableColumns, inArray, lt } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
-import { type Database, type Queryable, storing } from './database.ts'
+import { type Database, type Queryable, storing, type Transaction } from './database.ts'
 import { flows } from './schema.ts'
-import { changeConfig, type Page } from './workspaces.ts'
+import { changeConfig, existing, only, type Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, ...columns } = getTableColumns(flows)
 // A Flow JSON may have 10 MB: it is read only where one flow is asked for.
@@ -13,7 +13,11 @@ export type FlowWithJson = Omit<typeof flows.$inferSelect, 'workspaceId'>
 /** The normalized snapshot of a Meta flow, without its Flow JSON. */
 export type StoredFlow = Omit<FlowWithJson, 'flowJson'>
 
-export type NewFlow = Omit<FlowWithJson, 'id' | 'createdAt' | 'updatedAt' | 'lastSyncAt'>
+type Changeable = Omit<FlowWithJson, 'id' | 'wabaId' | 'metaFlowId' | 'createdAt' | 'updatedAt'>
+/** What is left out stays as it is; null empties it. */
+export type FlowChanges = { readonly [Member in keyof Changeable]?: Changeable[Member] | undefined }
+
+export type NewFlow = Pick<FlowWithJson, 'wabaId' | 'metaFlowId'> & FlowChanges
 
 /** The WABA must be there. Throws ApiError `already_exists`. */
 export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: NewFlow): Promise<StoredFlow> {
@@ -28,8 +32,20 @@ export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: N
   })
 }
 
-export function findFlow(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<FlowWithJson | null> {
+export function findFlow(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<StoredFlow | null> {
   return storing('find flow', async () => {
+    const where = and(eq(flows.workspaceId, workspaceId), eq(flows.id, id))
+    const [row] = await queryable.orm.select(columnsOfList).from(flows).where(where)
+    return row ?? null
+  })
+}
+
+export function findFlowWithJson(
+  queryable: Queryable,
+  workspaceId: WorkspaceId,
+  id: string,
+): Promise<FlowWithJson | null> {
+  return storing('find flow with JSON', async () => {
     const where = and(eq(flows.workspaceId, workspaceId), eq(flows.id, id))
     const [row] = await queryable.orm.select(columns).from(flows).where(where)
     return row ?? null
@@ -56,5 +72,74 @@ export function listFlows(queryable: Queryable, workspaceId: WorkspaceId, page: 
       .where(and(eq(flows.workspaceId, workspaceId), older))
       .orderBy(desc(flows.id))
       .limit(page.limit),
+  )
+}
+
+/** Throws ApiError `not_found`. */
+export function updateFlow(
+  database: Database,
+  workspaceId: WorkspaceId,
+  id: string,
+  changes: FlowChanges,
+): Promise<StoredFlow> {
+  return changeConfig(database, workspaceId, 'update flow', async (tx) => {
+    const changed = await tx.orm
+      .update(flows)
+      .set({ ...changes, updatedAt: sql`now()` })
+      .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, id)))
+      .returning(columnsOfList)
+    return existing(changed, 'flow')
+  })
+}
+
+/** What names it (flow responses, exchanges, webhooks) goes on naming it. Throws ApiError `not_found`. */
+export function deleteFlow(database: Database, workspaceId: WorkspaceId, id: string): Promise<void> {
+  return changeConfig(database, workspaceId, 'delete flow', async (tx) => {
+    const where = and(eq(flows.workspaceId, workspaceId), eq(flows.id, id))
+    existing(await tx.orm.delete(flows).where(where).returning({ id: flows.id }), 'flow')
+  })
+}
+
+export type SyncResult = 'created' | 'updated' | 'unchanged'
+
+/**
+ * Makes the flow, or brings it to what Meta tells; what is left out was not told. `updatedAt` moves only with a difference. The WABA
+ * must be there.
+ */
+export function syncFlow(
+  database: Database,
+  workspaceId: WorkspaceId,
+  snapshot: Omit<NewFlow, 'lastSyncAt'>,
+  lastSyncAt: Date,
+): Promise<SyncResult> {
+  return changeConfig(database, workspaceId, 'sync flow', async (tx) => {
+    const { wabaId, metaFlowId, ...told } = snapshot
+    const made = await tx.orm
+      .insert(flows)
+      .values({ workspaceId, id: newId('flow'), lastSyncAt, ...snapshot })
+      .onConflictDoNothing()
+      .returning({ id: flows.id })
+    if (made.length > 0) return 'created'
+    const before = await selectByMetaId(tx, workspaceId, wabaId, metaFlowId)
+    const differs = isDifferent(before, told)
+    await tx.orm
+      .update(flows)
+      .set(differs ? { ...told, lastSyncAt, updatedAt: sql`now()` } : { lastSyncAt })
+      .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, before.id)))
+    return differs ? 'updated' : 'unchanged'
+  })
+}
+
+/** Changes of one workspace's configuration take turns, so nothing moves the row before it is written. */
+async function selectByMetaId(tx: Transaction, workspaceId: WorkspaceId, wabaId: string, metaFlowId: string) {
+  const where = and(eq(flows.workspaceId, workspaceId), eq(flows.wabaId, wabaId), eq(flows.metaFlowId, metaFlowId))
+  return only(await tx.orm.select(columns).from(flows).where(where))
+}
+
+/** By their JSON: order counts, as a Flow JSON is kept as it came. */
+function isDifferent(before: FlowWithJson, told: FlowChanges): boolean {
+  return Object.entries(told).some(
+    ([name, value]) =>
+      value !== undefined && JSON.stringify(before[name as keyof FlowWithJson]) !== JSON.stringify(value),
   )
 }

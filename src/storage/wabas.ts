@@ -1,34 +1,24 @@
-import { and, desc, eq, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
+import { type AppSecretFacts, type NewAppSecret, selectAppSecrets } from './app-secrets.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
+import { type FlowKeyFacts, type NewFlowKey, selectFlowKeys } from './flow-keys.ts'
 import { appSecrets, flowKeys, wabaDirectory, wabas } from './schema.ts'
-import { changeConfig, only } from './workspaces.ts'
+import { changeConfig, existing, only } from './workspaces.ts'
 
 /** A WABA as it can be shown: of its secrets only that they are there. Lists newest first. */
 export interface Waba {
   readonly wabaId: string
   readonly name: string | null
   readonly verified: boolean
+  readonly requireTokenSignature: boolean
   readonly hasAccessToken: boolean
+  readonly hasVerifyToken: boolean
   readonly appSecrets: readonly AppSecretFacts[]
   readonly flowKeys: readonly FlowKeyFacts[]
   readonly createdAt: Date
   readonly updatedAt: Date
-}
-
-export interface AppSecretFacts {
-  readonly id: string
-  readonly createdAt: Date
-}
-
-export interface FlowKeyFacts {
-  readonly id: string
-  readonly fingerprint: string
-  readonly status: 'active' | 'retired'
-  /** SPKI PEM. */
-  readonly publicKey: string
-  readonly createdAt: Date
 }
 
 /** Every secret is sealed before it comes here. */
@@ -36,25 +26,23 @@ export interface NewWaba {
   readonly wabaId: string
   readonly name: string | null
   readonly verified: boolean
+  readonly requireTokenSignature: boolean
   readonly accessTokenSealed: Buffer | null
-  readonly appSecrets: readonly { readonly id: string; readonly appSecretSealed: Buffer }[]
-  readonly flowKey: {
-    readonly id: string
-    readonly privateKeySealed: Buffer
-    readonly publicKey: string
-    readonly fingerprint: string
-  }
+  readonly verifyTokenSealed: Buffer | null
+  readonly appSecrets: readonly NewAppSecret[]
+  readonly flowKey: NewFlowKey
 }
 
 /** Claims the id, then stores the WABA with its secrets and first flow key. Throws ApiError `waba_taken`. */
 export function insertWaba(database: Database, workspaceId: WorkspaceId, waba: NewWaba): Promise<Waba> {
-  const { wabaId, name, verified, accessTokenSealed } = waba
+  const { appSecrets: newAppSecrets, flowKey, ...row } = waba
+  const { wabaId } = row
   return changeConfig(database, workspaceId, 'insert WABA', async (tx) => {
     await claimWabaId(tx, workspaceId, wabaId)
-    await tx.orm.insert(wabas).values({ workspaceId, wabaId, name, verified, accessTokenSealed })
-    await tx.orm.insert(flowKeys).values({ workspaceId, wabaId, status: 'active', ...waba.flowKey })
-    if (waba.appSecrets.length > 0) {
-      await tx.orm.insert(appSecrets).values(waba.appSecrets.map((secret) => ({ workspaceId, wabaId, ...secret })))
+    await tx.orm.insert(wabas).values({ workspaceId, ...row })
+    await tx.orm.insert(flowKeys).values({ workspaceId, wabaId, status: 'active', ...flowKey })
+    if (newAppSecrets.length > 0) {
+      await tx.orm.insert(appSecrets).values(newAppSecrets.map((secret) => ({ workspaceId, wabaId, ...secret })))
     }
     return only(await selectWabas(tx, workspaceId, eq(wabas.wabaId, wabaId), 1))
   })
@@ -64,6 +52,61 @@ export function insertWaba(database: Database, workspaceId: WorkspaceId, waba: N
 async function claimWabaId(tx: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
   const claimed = await tx.orm.insert(wabaDirectory).values({ wabaId, workspaceId }).onConflictDoNothing().returning()
   if (claimed.length === 0) throw new ApiError('waba_taken', 'wabaId: this WABA already belongs to a workspace')
+}
+
+/** What is left out stays as it is; null empties. */
+export interface WabaMembers {
+  readonly name?: string | null | undefined
+  readonly verified?: boolean | undefined
+  readonly requireTokenSignature?: boolean | undefined
+  readonly accessTokenSealed?: Buffer | null | undefined
+  readonly verifyTokenSealed?: Buffer | null | undefined
+}
+
+/** Throws ApiError `not_found`. */
+export function updateWaba(
+  database: Database,
+  workspaceId: WorkspaceId,
+  wabaId: string,
+  members: WabaMembers,
+): Promise<Waba> {
+  return changeConfig(database, workspaceId, 'update WABA', (tx) => applyToWaba(tx, workspaceId, wabaId, members))
+}
+
+/** The same as a part of a change of configuration. */
+export async function applyToWaba(
+  tx: Transaction,
+  workspaceId: WorkspaceId,
+  wabaId: string,
+  members: WabaMembers,
+): Promise<Waba> {
+  await tx.orm
+    .update(wabas)
+    .set({ ...members, updatedAt: sql`now()` })
+    .where(and(eq(wabas.workspaceId, workspaceId), eq(wabas.wabaId, wabaId)))
+  return existing(await selectWabas(tx, workspaceId, eq(wabas.wabaId, wabaId), 1), 'WABA')
+}
+
+/** Removes a WABA with its secrets, keys, channels and flows; its id can be claimed again. Throws ApiError `not_found`. */
+export function deleteWaba(database: Database, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
+  return changeConfig(database, workspaceId, 'delete WABA', async (tx) => {
+    const where = and(eq(wabas.workspaceId, workspaceId), eq(wabas.wabaId, wabaId))
+    existing(await tx.orm.delete(wabas).where(where).returning({ wabaId: wabas.wabaId }), 'WABA')
+    await tx.orm.delete(wabaDirectory).where(eq(wabaDirectory.wabaId, wabaId))
+  })
+}
+
+/** The sealed access token; null without one, undefined where there is no such WABA. */
+export function findAccessToken(
+  queryable: Queryable,
+  workspaceId: WorkspaceId,
+  wabaId: string,
+): Promise<Buffer | null | undefined> {
+  return storing('find access token', async () => {
+    const where = and(eq(wabas.workspaceId, workspaceId), eq(wabas.wabaId, wabaId))
+    const [row] = await queryable.orm.select({ sealed: wabas.accessTokenSealed }).from(wabas).where(where)
+    return row?.sealed
+  })
 }
 
 export function findWaba(queryable: Queryable, workspaceId: WorkspaceId, wabaId: string): Promise<Waba | null> {
@@ -96,6 +139,13 @@ export function listWabas(queryable: Queryable, workspaceId: WorkspaceId, page: 
   return storing('list WABAs', () => selectWabas(queryable, workspaceId, older, page.limit))
 }
 
+const {
+  workspaceId: _workspaceId,
+  accessTokenSealed: _accessTokenSealed,
+  verifyTokenSealed: _verifyTokenSealed,
+  ...columns
+} = getTableColumns(wabas)
+
 async function selectWabas(
   queryable: Queryable,
   workspaceId: WorkspaceId,
@@ -104,12 +154,9 @@ async function selectWabas(
 ): Promise<Waba[]> {
   const rows = await queryable.orm
     .select({
-      wabaId: wabas.wabaId,
-      name: wabas.name,
-      verified: wabas.verified,
+      ...columns,
       hasAccessToken: sql<boolean>`${wabas.accessTokenSealed} is not null`,
-      createdAt: wabas.createdAt,
-      updatedAt: wabas.updatedAt,
+      hasVerifyToken: sql<boolean>`${wabas.verifyTokenSealed} is not null`,
     })
     .from(wabas)
     .where(and(eq(wabas.workspaceId, workspaceId), condition))
@@ -124,29 +171,4 @@ async function selectWabas(
     appSecrets: secretsOf.get(row.wabaId) ?? [],
     flowKeys: keysOf.get(row.wabaId) ?? [],
   }))
-}
-
-async function selectAppSecrets(queryable: Queryable, workspaceId: WorkspaceId, wabaIds: string[]) {
-  const rows = await queryable.orm
-    .select({ wabaId: appSecrets.wabaId, id: appSecrets.id, createdAt: appSecrets.createdAt })
-    .from(appSecrets)
-    .where(and(eq(appSecrets.workspaceId, workspaceId), inArray(appSecrets.wabaId, wabaIds)))
-    .orderBy(desc(appSecrets.id))
-  return Map.groupBy(rows, (row) => row.wabaId)
-}
-
-async function selectFlowKeys(queryable: Queryable, workspaceId: WorkspaceId, wabaIds: string[]) {
-  const rows = await queryable.orm
-    .select({
-      wabaId: flowKeys.wabaId,
-      id: flowKeys.id,
-      fingerprint: flowKeys.fingerprint,
-      status: flowKeys.status,
-      publicKey: flowKeys.publicKey,
-      createdAt: flowKeys.createdAt,
-    })
-    .from(flowKeys)
-    .where(and(eq(flowKeys.workspaceId, workspaceId), inArray(flowKeys.wabaId, wabaIds)))
-    .orderBy(desc(flowKeys.id))
-  return Map.groupBy(rows, (row) => row.wabaId)
 }

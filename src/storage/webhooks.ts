@@ -1,8 +1,8 @@
 import { and, desc, eq, exists, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Database, type Queryable, storing } from './database.ts'
+import { type Database, type Queryable, storing, type Transaction } from './database.ts'
 import { webhookSecrets, webhooks } from './schema.ts'
-import { changeConfig, only, type Page } from './workspaces.ts'
+import { changeConfig, existing, only, type Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, headersSealed: _headersSealed, ...columns } = getTableColumns(webhooks)
 
@@ -31,6 +31,41 @@ export function insertWebhook(
       await tx.orm.insert(webhookSecrets).values({ workspaceId, webhookId: webhook.id, ...signingSecret })
     }
     return only(await selectWebhooks(tx, workspaceId, eq(webhooks.id, webhook.id), 1))
+  })
+}
+
+/** What is left out stays as it is; null empties. Header values are sealed, and their names go with them. */
+export type WebhookMembers = { readonly [Member in keyof Omit<NewWebhook, 'id'>]?: NewWebhook[Member] | undefined }
+
+/** Throws ApiError `not_found`. */
+export function updateWebhook(
+  database: Database,
+  workspaceId: WorkspaceId,
+  id: string,
+  members: WebhookMembers,
+): Promise<Webhook> {
+  return changeConfig(database, workspaceId, 'update webhook', (tx) => applyToWebhook(tx, workspaceId, id, members))
+}
+
+/** The same as a part of a change of configuration. */
+export async function applyToWebhook(
+  tx: Transaction,
+  workspaceId: WorkspaceId,
+  id: string,
+  members: WebhookMembers,
+): Promise<Webhook> {
+  await tx.orm
+    .update(webhooks)
+    .set({ ...members, updatedAt: sql`now()` })
+    .where(and(eq(webhooks.workspaceId, workspaceId), eq(webhooks.id, id)))
+  return existing(await selectWebhooks(tx, workspaceId, eq(webhooks.id, id), 1), 'webhook')
+}
+
+/** With its signing secrets. What named it keeps its id. Throws ApiError `not_found`. */
+export function deleteWebhook(database: Database, workspaceId: WorkspaceId, id: string): Promise<void> {
+  return changeConfig(database, workspaceId, 'delete webhook', async (tx) => {
+    const where = and(eq(webhooks.workspaceId, workspaceId), eq(webhooks.id, id))
+    existing(await tx.orm.delete(webhooks).where(where).returning({ id: webhooks.id }), 'webhook')
   })
 }
 

@@ -50,6 +50,7 @@ const testDefaults = {
   GRAPH_API_URL: 'http://127.0.0.1:1',
   WEBHOOK_ALLOW_HTTP: 'true',
   WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8,::1/128',
+  API_RATE_LIMIT: '100000',
   ADMIN_TOKEN: `admin-${randomBytes(24).toString('hex')}`,
 }
 

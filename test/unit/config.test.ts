@@ -38,6 +38,7 @@ describe('defaults', () => {
       WEBHOOK_USER_AGENT: 'Platica-Webhooks/1.0',
       WEBHOOK_ALLOW_HTTP: false,
       WEBHOOK_ALLOWED_NETWORKS: [],
+      API_RATE_LIMIT: 30,
       LOG_LEVEL: 'info',
     })
   })
@@ -61,6 +62,8 @@ describe('values', () => {
     ['MASTER_KEYS_PREVIOUS', ` ${masterKey} ,${masterKey}`, [masterKey, masterKey]],
     ['META_APP_SECRETS', 'one, two,,', ['one', 'two']],
     ['META_SIGNATURE', 'off', 'off'],
+    ['GRAPH_API_URL', 'http://127.0.0.1:9/graph/', 'http://127.0.0.1:9/graph'],
+    ['GRAPH_API_VERSION', 'v26.0', 'v26.0'],
     ['DEADLINE_MS', '100', 100],
     ['DEADLINE_MS', '8000', 8000],
     ['WEBHOOK_ALLOW_HTTP', 'true', true],
@@ -96,6 +99,9 @@ describe('a bad value', () => {
     ['META_SIGNATURE', 'bad-value', 'must be one of required, off'],
     ['GRAPH_API_URL', 'bad-value', 'must be an http or https URL'],
     ['GRAPH_API_VERSION', 'bad-value', 'must be a version such as v25.0'],
+    ['GRAPH_API_URL', 'bad-value', 'must be an http or https URL'],
+    ['GRAPH_API_VERSION', 'bad-value', 'must be a version such as v25.0'],
+    ['GRAPH_API_VERSION', '25.0', 'must be a version such as v25.0'],
     ['DEADLINE_MS', 'bad-value', 'must be a whole number'],
     ['DEADLINE_MS', '99', 'must be from 100 to 8000'],
     ['DEADLINE_MS', '8001', 'must be from 100 to 8000'],

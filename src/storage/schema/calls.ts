@@ -35,12 +35,10 @@ export const idempotentCalls = pgTable(
     /** Null while the first call runs. */
     status: integer('status'),
     answerSealed: bytes('answer_sealed'),
+    /** Moved on while the first call runs: one that stands still is dead. */
     startedAt: time('started_at').notNull(),
     expiresAt: time('expires_at').notNull(),
     createdAt: createdAt(),
   },
-  (t) => [
-    primaryKey({ columns: [t.workspaceId, t.callDigest] }),
-    index('idempotent_calls_expiry').on(t.workspaceId, t.expiresAt),
-  ],
+  (t) => [primaryKey({ columns: [t.workspaceId, t.callDigest] }), index('idempotent_calls_expiry').on(t.expiresAt)],
 )

@@ -34,6 +34,11 @@ export const flowResponses = pgTable(
   (t) => [
     primaryKey({ columns: [t.workspaceId, t.id] }),
     unique('flow_responses_flow_token').on(t.workspaceId, t.flowTokenDigest),
+    // For the expunge of a client.
+    index('flow_responses_of_client').on(t.workspaceId, t.clientId).where(sql`${t.clientId} is not null`),
+    index('flow_responses_of_conversation')
+      .on(t.workspaceId, t.conversationId)
+      .where(sql`${t.conversationId} is not null`),
   ],
 )
 
@@ -68,6 +73,8 @@ export const exchanges = pgTable(
     index('exchanges_of_flow_token')
       .on(t.workspaceId, t.flowTokenDigest, t.id.desc())
       .where(sql`${t.flowTokenDigest} is not null`),
+    // For the expunge of a client.
+    index('exchanges_of_client').on(t.workspaceId, t.clientId).where(sql`${t.clientId} is not null`),
   ],
 )
 

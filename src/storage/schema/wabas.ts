@@ -26,6 +26,7 @@ export const appSecrets = pgTable(
     wabaId: text('waba_id').notNull(),
     appSecretSealed: bytes('app_secret_sealed').notNull(),
     createdAt: createdAt(),
+    updatedAt: updatedAt(),
   },
   (t) => [
     primaryKey({ columns: [t.workspaceId, t.id] }),
@@ -42,11 +43,13 @@ export const flowKeys = pgTable(
     workspaceId: workspaceId(),
     id: text('id').notNull(),
     wabaId: text('waba_id').notNull(),
-    privateKeySealed: bytes('private_key_sealed').notNull(),
+    // Null once the key is retired: the private half is destroyed.
+    privateKeySealed: bytes('private_key_sealed'),
     publicKey: text('public_key').notNull(),
     fingerprint: text('fingerprint').notNull(),
     status: text('status').$type<'active' | 'retired'>().notNull(),
     createdAt: createdAt(),
+    updatedAt: updatedAt(),
   },
   (t) => [
     primaryKey({ columns: [t.workspaceId, t.id] }),
@@ -97,6 +100,7 @@ export const flows = pgTable(
     // As Graph gave them at the last sync (protocol.md 4.2).
     healthStatus: json('health_status'),
     validationErrors: json('validation_errors'),
+    refuseClosedTokens: json('refuse_closed_tokens').$type<{ readonly message: string }>(),
     lastSyncAt: time('last_sync_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

@@ -1,9 +1,12 @@
 import Fastify from 'fastify'
 import { type ApiDeps, answerUnroutable, registerApi } from '../../../src/api/plugin.ts'
 import { type MasterKeys, readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
+import type { Attempt } from '../../../src/delivery/attempt.ts'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { createTestDatabase } from '../../support/database.ts'
+import { graphAway } from '../../support/graph-client.ts'
+import { expectDocumented } from './documented.ts'
 
 export const adminToken = 'test-operator-token-0123456789abcdef'
 export const publicUrl = 'https://relevo.test'
@@ -32,6 +35,8 @@ export interface TestWorkspace {
   readonly apiKey: string
   get(path: string): Promise<ApiAnswer>
   post(path: string, body: unknown): Promise<ApiAnswer>
+  patch(path: string, body: unknown): Promise<ApiAnswer>
+  remove(path: string): Promise<ApiAnswer>
   /** Like post, for what must be made: the body of the 201. */
   make(path: string, body: unknown): Promise<Json>
 }
@@ -46,6 +51,20 @@ export interface TestApi {
   makeWorkspace(): Promise<TestWorkspace>
   makeApiKey(workspaceId: string, scopes: readonly string[]): Promise<string>
   close(): Promise<void>
+}
+
+/** What came of a request to a webhook that answers well. */
+export const goodAttempt: Attempt = {
+  status: 200,
+  failure: null,
+  fault: null,
+  body: Buffer.from('{"data":{}}'),
+  contentType: 'application/json',
+  retryAfter: null,
+  durationMs: 12.5,
+  connectMs: 1,
+  headMs: 12,
+  bytes: 11,
 }
 
 /** The API alone, on a socket, on a database of its own. */
@@ -70,6 +89,11 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
   await registerApi(app, {
     adminToken,
     masterKeys,
+    graph: graphAway,
+    attempt: async () => goodAttempt,
+    deadlineMs: 700,
+    userAgent: 'Platica-Webhooks/1.0',
+    requestsPerSecond: 100_000,
     refusalOfUrl: (url) => (url.startsWith('https:') ? null : 'must be https'),
     publicUrl: () => publicUrl,
     configChanged: async (workspaceId) => void changed.push(workspaceId),
@@ -77,7 +101,11 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
     ...overrides,
   })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const call: TestApi['call'] = (method, path, request = {}) => send(url + path, method, request)
+  const call: TestApi['call'] = async (method, path, request = {}) => {
+    const answer = await send(url + path, method, request)
+    expectDocumented(method, path, answer)
+    return answer
+  }
   const makeApiKey: TestApi['makeApiKey'] = async (workspaceId, scopes) => {
     const body = { name: 'test', scopes }
     return (await call('POST', `/v1/workspaces/${workspaceId}/api-keys`, { token: adminToken, body })).body.key
@@ -106,7 +134,15 @@ function asWorkspace(call: TestApi['call'], id: WorkspaceId, apiKey: string): Te
     if (answer.status !== 201) throw new Error(`POST ${path} answered ${answer.status}: ${answer.text}`)
     return answer.body
   }
-  return { id, apiKey, post, make, get: (path) => call('GET', path, { token: apiKey }) }
+  return {
+    id,
+    apiKey,
+    post,
+    make,
+    get: (path) => call('GET', path, { token: apiKey }),
+    patch: (path, body) => call('PATCH', path, { token: apiKey, body }),
+    remove: (path) => call('DELETE', path, { token: apiKey }),
+  }
 }
 
 async function send(url: string, method: string, { token, body, raw, headers }: ApiRequest): Promise<ApiAnswer> {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { channelInput, nextNumber, nextPhoneNumber } from './samples.ts'
 
@@ -21,6 +21,7 @@ test('a client is made, then found again by the phone number and updated where s
     name: 'Ada Test',
     firstname: null,
     email: 'ada@example.test',
+    attributes: {},
     createdAt: expect.any(String),
     updatedAt: made.body.createdAt,
   })
@@ -96,5 +97,62 @@ test('what a conversation is given is kept', async () => {
     clientId,
     channelId: null,
     ...given,
+  })
+})
+
+describe('attributes', () => {
+  const attributes = { plan: 'gold', scores: [1, 2.5], nested: { '\u{1f98a}': null, zebra: 1, apple: '\u0000' } }
+
+  test('are kept as they are given, and replaced as a whole', async () => {
+    const phoneNumber = nextPhoneNumber()
+    const made = await workspace.make('/v1/clients', { phoneNumber, attributes })
+    expect(JSON.stringify(made.attributes)).toBe(JSON.stringify(attributes))
+    expect((await workspace.post('/v1/clients', { phoneNumber, name: 'x' })).body.attributes).toEqual(attributes)
+    const changed = await workspace.patch(`/v1/clients/${made.id}`, { attributes: { plan: 'lead' } })
+    expect(changed.body.attributes).toEqual({ plan: 'lead' })
+    expect((await workspace.post('/v1/clients', { phoneNumber, attributes: {} })).body.attributes).toEqual({})
+    expect((await workspace.get('/v1/clients')).body.data[0].attributes).toEqual({})
+  })
+
+  test('400 for what is no object, or over 16 KiB of JSON', async () => {
+    const ofBytes = (bytes: number) => ({ a: 'x'.repeat(bytes - '{"a":""}'.length) })
+    const { id } = await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber(), attributes: ofBytes(16_384) })
+    for (const bad of [ofBytes(16_385), ofBytes(9000).a.replaceAll('x', 'é'), [], 'text', 1, null]) {
+      const answer = await workspace.patch(`/v1/clients/${id}`, { attributes: bad })
+      expect(answer.status).toBe(400)
+      expect(answer.body.errors).toMatchObject([{ path: 'attributes' }])
+    }
+  })
+})
+
+describe('PATCH', () => {
+  test('changes each member alone, and empties what can be empty', async () => {
+    const made = await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber(), name: 'Ada Test' })
+    let expected = made
+    for (const change of [
+      { name: 'Other' },
+      { firstname: 'O' },
+      { email: 'o@example.test' },
+      { phoneNumber: nextPhoneNumber() },
+      { name: null, firstname: null, email: null },
+      {},
+    ]) {
+      const answer = await workspace.patch(`/v1/clients/${made.id}`, change)
+      expect(answer.status).toBe(200)
+      expected = { ...expected, ...change, updatedAt: answer.body.updatedAt }
+      expect(answer.body).toEqual(expected)
+    }
+    expect((await workspace.get(`/v1/clients/${made.id}`)).body).toEqual(expected)
+  })
+
+  test('409 for the phone number of another client, without a trace of it', async () => {
+    const [first, second] = [
+      await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() }),
+      await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() }),
+    ]
+    const answer = await workspace.patch(`/v1/clients/${second.id}`, { phoneNumber: first.phoneNumber })
+    expect(answer).toMatchObject({ status: 409, body: { code: 'already_exists' } })
+    expect(answer.text).not.toContain(first.phoneNumber.slice(1))
+    expect((await workspace.patch(`/v1/clients/${second.id}`, { phoneNumber: null })).status).toBe(400)
   })
 })

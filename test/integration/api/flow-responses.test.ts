@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defaultLifetimeMs, firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid } from '../../../src/domain/ids.ts'
 import { writeExchanges } from '../../../src/storage/exchanges.ts'
@@ -18,6 +18,7 @@ afterAll(() => api.close())
 
 const path = '/v1/flow-responses'
 const nextToken = () => `token-${nextNumber()}`
+const anHourAgo = new Date(Date.now() - 3_600_000).toISOString()
 const afterADay = (time: string) => new Date(Date.parse(time) + defaultLifetimeMs).toISOString()
 
 /** Writes the row as a recorded exchange does. */
@@ -49,6 +50,7 @@ test('a flow response is made as SENT and expires a day after it was made', asyn
     id: expect.stringMatching(/^fr_/),
     flowToken,
     status: 'SENT',
+    sendStatus: null,
     flowId: null,
     sentAt: null,
     openedAt: null,
@@ -77,8 +79,8 @@ test('all that is given is kept, times in UTC', async () => {
 
 test('a known token is filled in: 200, given members change, the others and the status stay', async () => {
   const flowToken = nextToken()
-  const first = await workspace.make(path, { flowToken, messageId: 'wamid.1', sentAt: '2026-05-06T18:59:00Z' })
-  expect(first.expiresAt).toBe('2026-05-07T18:59:00.000Z')
+  const first = await workspace.make(path, { flowToken, messageId: 'wamid.1', sentAt: anHourAgo })
+  expect(first.expiresAt).toBe(afterADay(anHourAgo))
   await exchange(flowToken, records.flowId)
   const second = await workspace.post(path, { flowToken, clientId: records.clientId })
   expect(second.status).toBe(200)
@@ -104,7 +106,7 @@ test.each(['COMPLETED', 'EXPIRED'])('a token that is %s stays so', async (status
 })
 
 test('an expiry that nobody chose follows sentAt, one that was chosen stays', async () => {
-  const sentAt = new Date(Date.now() - 3_600_000).toISOString()
+  const sentAt = anHourAgo
   const afterExchange = nextToken()
   await exchange(afterExchange)
   expect((await workspace.post(path, { flowToken: afterExchange, sentAt })).body.expiresAt).toBe(afterADay(sentAt))
@@ -174,7 +176,7 @@ test('the API and exchanges write one token at once: one row, nothing fails, not
       { phoneNumber },
       { conversationId: records.conversationId },
       { channelId: records.channelId },
-      { sentAt: '2026-05-06T18:59:00Z' },
+      { sentAt: anHourAgo },
     ]
     const writes = given.flatMap((members) => [
       workspace.post(path, { flowToken, ...members }),
@@ -184,14 +186,49 @@ test('the API and exchanges write one token at once: one row, nothing fails, not
     expect(answers.filter((answer) => answer.status > 201)).toEqual([])
     expect(new Set(answers.map((answer) => answer.body.id)).size).toBe(1)
     const [row] = (await workspace.get(`${path}?flowToken=${flowToken}`)).body.data
-    const { phoneNumber: _phoneNumber, sentAt: _sentAt, ...links } = Object.assign({}, ...given)
-    expect(row).toMatchObject({
-      ...links,
-      status: 'IN_PROGRESS',
-      flowId: records.flowId,
-      sentAt: '2026-05-06T18:59:00.000Z',
-    })
+    const { phoneNumber: _phoneNumber, ...members } = Object.assign({}, ...given)
+    expect(row).toMatchObject({ ...members, status: 'IN_PROGRESS', flowId: records.flowId })
     expect((await workspace.get(`/v1/clients/${row.clientId}`)).body.phoneNumber).toBe(phoneNumber)
-    expect(row.expiresAt).toBe('2026-05-07T18:59:00.000Z')
+    expect(row.expiresAt).toBe(afterADay(anHourAgo))
   }
+})
+
+describe('PATCH', () => {
+  test('changes links and the end, and nothing else', async () => {
+    const made = await workspace.make(path, { flowToken: nextToken(), messageId: 'wamid.1', agentId: 'a' })
+    const { flowId, clientId, conversationId, channelId } = records
+    const links = { flowId, clientId, conversationId, channelId, campaignId: 'c', agentId: null }
+    const changed = await workspace.patch(`${path}/${made.id}`, { ...links, expiresAt: '2030-01-01T00:00:00+01:00' })
+    expect(changed.status).toBe(200)
+    const expected = { ...made, ...links, expiresAt: '2029-12-31T23:00:00.000Z', updatedAt: changed.body.updatedAt }
+    expect(changed.body).toEqual(expected)
+    expect((await workspace.get(`${path}/${made.id}`)).body).toEqual(expected)
+    expect((await workspace.patch(`${path}/${made.id}`, {})).body).toMatchObject({ ...links, messageId: 'wamid.1' })
+  })
+
+  test.each(['status', 'sentAt', 'openedAt', 'completedAt', 'flowToken', 'phoneNumber', 'sendStatus'])(
+    '400 for %s, which is not the tenant\u2019s to change',
+    async (member) => {
+      const made = await workspace.make(path, { flowToken: nextToken() })
+      const answer = await workspace.patch(`${path}/${made.id}`, { [member]: 'COMPLETED' })
+      expect(answer.status).toBe(400)
+      expect(answer.body.errors).toEqual([{ path: member, message: 'is not known here' }])
+    },
+  )
+
+  test('400 for an end that is null, 404 for links to nothing', async () => {
+    const made = await workspace.make(path, { flowToken: nextToken() })
+    expect((await workspace.patch(`${path}/${made.id}`, { expiresAt: null })).status).toBe(400)
+    for (const member of ['flowId', 'clientId', 'conversationId', 'channelId']) {
+      const answer = await workspace.patch(`${path}/${made.id}`, { [member]: 'nothing' })
+      expect(answer.status).toBe(404)
+      expect(answer.body.detail).toContain(member)
+    }
+    expect((await workspace.patch(`${path}/${newId('flowResponse')}`, {})).status).toBe(404)
+  })
+
+  test('405 for DELETE: a flow response goes with its client', async () => {
+    const made = await workspace.make(path, { flowToken: nextToken() })
+    expect((await workspace.remove(`${path}/${made.id}`)).status).toBe(405)
+  })
 })

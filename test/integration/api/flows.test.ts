@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { newId } from '../../../src/domain/ids.ts'
 import { startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { channelInput, nextNumber } from './samples.ts'
 
@@ -38,6 +39,9 @@ test('reads screens and versions out of the Flow JSON, and keeps it as it came',
     endpointUri: null,
     jsonVersion: '7.1',
     screens: ['OFFER', 'START'],
+    refuseClosedTokens: null,
+    healthStatus: null,
+    validationErrors: null,
     createdAt: expect.any(String),
     updatedAt: flow.createdAt,
     lastSyncAt: null,
@@ -83,6 +87,72 @@ test('409 for a second flow with the same ids; the same Meta id under another WA
   expect(second.body.code).toBe('already_exists')
   const other = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
   expect((await workspace.post('/v1/flows', { wabaId: other.wabaId, metaFlowId })).status).toBe(201)
+})
+
+describe('PATCH', () => {
+  const patch = (id: string, body: unknown) => api.call('PATCH', `/v1/flows/${id}`, { token: workspace.apiKey, body })
+
+  test('changes what is given, null empties', async () => {
+    const flow = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber(), name: 'A', flowJson })
+    const before = api.changed.length
+    const answer = await patch(flow.id, { name: null, status: 'PUBLISHED', categories: ['OTHER'] })
+    expect(answer.status).toBe(200)
+    expect(answer.body).toEqual({
+      ...flow,
+      name: null,
+      status: 'PUBLISHED',
+      categories: ['OTHER'],
+      updatedAt: expect.any(String),
+    })
+    expect(answer.body.updatedAt > flow.updatedAt).toBe(true)
+    expect(api.changed.slice(before)).toEqual([workspace.id])
+    expect((await workspace.get(`/v1/flows/${flow.id}`)).body).toEqual({ ...answer.body, flowJson })
+  })
+
+  test('a Flow JSON brings its screens and versions, and takes them with it', async () => {
+    const { id } = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })
+    expect((await patch(id, { flowJson, jsonVersion: '7.3' })).body).toMatchObject({
+      screens: ['OFFER', 'START'],
+      dataApiVersion: '3.0',
+      jsonVersion: '7.3',
+    })
+    const [row] = await api.database.sql`select first_screen from flows where id = ${id}`
+    expect(row?.first_screen).toBe('START')
+    expect((await patch(id, { flowJson: null })).body).toMatchObject({
+      screens: null,
+      dataApiVersion: null,
+      jsonVersion: null,
+    })
+    expect((await workspace.get(`/v1/flows/${id}`)).body.flowJson).toBeNull()
+  })
+
+  test('of nothing changes nothing', async () => {
+    const flow = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber(), flowJson })
+    expect((await patch(flow.id, {})).body).toEqual({ ...flow, updatedAt: expect.any(String) })
+  })
+
+  test.each(['wabaId', 'metaFlowId', 'id'])('400 for %s, which a flow keeps', async (member) => {
+    const { id } = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })
+    const answer = await patch(id, { [member]: '1' })
+    expect([answer.status, answer.body.errors[0].path]).toEqual([400, member])
+  })
+
+  test('404 for none', async () => {
+    expect((await patch(newId('flow'), { name: 'x' })).status).toBe(404)
+  })
+})
+
+test('DELETE forgets a flow; again it is not there, and its id at Meta can come back', async () => {
+  const metaFlowId = nextNumber()
+  const { id } = await workspace.make('/v1/flows', { wabaId, metaFlowId })
+  const remove = () => api.call('DELETE', `/v1/flows/${id}`, { token: workspace.apiKey })
+  const before = api.changed.length
+  const answer = await remove()
+  expect([answer.status, answer.text]).toEqual([204, ''])
+  expect(api.changed.slice(before)).toEqual([workspace.id])
+  expect((await remove()).status).toBe(404)
+  expect((await workspace.get(`/v1/flows/${id}`)).status).toBe(404)
+  expect((await workspace.make('/v1/flows', { wabaId, metaFlowId })).id).not.toBe(id)
 })
 
 test('channels are made, read and refused twice', async () => {

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openSecret } from '../../../src/crypto/sealed-secret.ts'
-import { startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { mostPreviousSecrets } from '../../../src/storage/webhook-secrets.ts'
+import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { nextNumber, webhookInput } from './samples.ts'
 
 let api: TestApi
@@ -102,4 +103,167 @@ test.each([
   const answer = await workspace.post('/v1/webhooks', { ...webhookInput, ...members })
   expect(answer.status).toBe(400)
   expect(answer.body.errors).toMatchObject([{ path }])
+})
+
+describe('PATCH', () => {
+  test('changes each member alone, and empties what can be empty', async () => {
+    const { wabaId } = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
+    const flow = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })
+    const { secret: _secret, ...made } = await workspace.make('/v1/webhooks', {
+      ...webhookInput,
+      headers: { 'X-A': 'a' },
+    })
+    let expected = made
+    const changes = [
+      { name: 'Other' },
+      { url: 'https://other.test/' },
+      { events: ['whatsapp.flows.init'] },
+      { active: false },
+      { flowIds: [flow.id] },
+      { timeoutMs: 150 },
+      { fallback: { mode: 'last_good' } },
+      { format: 'plain' },
+      { breaker: { mode: 'off' } },
+      { flowIds: null, timeoutMs: null, fallback: null },
+      {},
+    ]
+    for (const change of changes) {
+      const answer = await workspace.patch(`/v1/webhooks/${made.id}`, change)
+      expect(answer.status).toBe(200)
+      expected = { ...expected, ...change, updatedAt: answer.body.updatedAt }
+      expect(answer.body).toEqual(expected)
+      expect((await workspace.get(`/v1/webhooks/${made.id}`)).body).toEqual(expected)
+    }
+    expect(expected.headers).toEqual(['X-A'])
+    expect(expected.updatedAt >= made.updatedAt).toBe(true)
+    expect(api.changed.at(-1)).toBe(workspace.id)
+  })
+
+  test('headers are replaced as a whole, sealed for the same webhook', async () => {
+    const { id } = await workspace.make('/v1/webhooks', { ...webhookInput, headers: { 'X-A': 'inner-a', 'X-B': 'b' } })
+    const changed = await workspace.patch(`/v1/webhooks/${id}`, { headers: { 'X-C': 'inner-c' } })
+    expect(changed.body.headers).toEqual(['X-C'])
+    expect(changed.text).not.toContain('inner')
+    const sealed = async () =>
+      (await api.database.sql`select headers_sealed from webhooks where id = ${id}`)[0]?.headers_sealed
+    const place = { purpose: 'webhook_headers', workspaceId: workspace.id, rowId: id } as const
+    expect(JSON.parse(String(openSecret(await sealed(), place, api.masterKeys)))).toEqual({ 'X-C': 'inner-c' })
+    expect((await workspace.patch(`/v1/webhooks/${id}`, { headers: null })).body.headers).toEqual([])
+    expect(await sealed()).toBeNull()
+  })
+
+  test('400 for the secret, which is rotated, and for what a new webhook may not have either', async () => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    const bad = [
+      [{ secret: 'canary-secret' }, 'secret'],
+      [{ url: 'http://tenant.test/' }, 'url'],
+      [{ name: null }, 'name'],
+      [{ events: [] }, 'events'],
+      [{ active: null }, 'active'],
+      [{ format: null }, 'format'],
+      [{ headers: { host: 'x' } }, 'headers.host'],
+    ] as const
+    for (const [change, path] of bad) {
+      const answer = await workspace.patch(`/v1/webhooks/${id}`, change)
+      expect(answer.status).toBe(400)
+      expect(answer.body.errors).toMatchObject([{ path }])
+      expect(answer.text).not.toContain('canary')
+    }
+  })
+})
+
+test('DELETE removes a webhook with its secrets; again it is not there', async () => {
+  const { id } = await workspace.make('/v1/webhooks', webhookInput)
+  const path = `/v1/webhooks/${id}`
+  const gone = await workspace.remove(path)
+  expect(gone).toMatchObject({ status: 204, text: '' })
+  expect(await api.database.sql`select 1 from webhook_secrets where webhook_id = ${id}`).toHaveLength(0)
+  for (const answer of [
+    await workspace.remove(path),
+    await workspace.get(path),
+    await workspace.patch(path, { name: 'x' }),
+    await workspace.post(`${path}/rotate-secret`, {}),
+    await workspace.post(`${path}/test`, {}),
+  ]) {
+    expect(answer.status).toBe(404)
+  }
+})
+
+describe('rotate-secret', () => {
+  const rotate = (id: string, body: Json = {}) => workspace.post(`/v1/webhooks/${id}/rotate-secret`, body)
+  const secretsOf = async (webhookId: string) => {
+    const rows = await api.database.sql`
+      select id, signing_secret_sealed, expires_at from webhook_secrets where webhook_id = ${webhookId} order by id`
+    return rows.map((row) => {
+      const place = { purpose: 'webhook_secret', workspaceId: workspace.id, rowId: row.id } as const
+      return [String(openSecret(row.signing_secret_sealed, place, api.masterKeys)), row.expires_at as Date | null]
+    })
+  }
+  const inSeconds = (date: unknown) => ((date as Date).getTime() - Date.now()) / 1000
+
+  test('makes a secret and shows it once; the old one ends after a day', async () => {
+    const { secret: first, ...webhook } = await workspace.make('/v1/webhooks', webhookInput)
+    const { secret: second, ...rotated } = (await rotate(webhook.id)).body
+    expect(second).toMatch(/^whsec_/)
+    expect(second).not.toBe(first)
+    expect(rotated).toEqual({ ...webhook, updatedAt: rotated.updatedAt })
+    expect((await workspace.get(`/v1/webhooks/${webhook.id}`)).text).not.toContain(second.slice(6))
+    const [old, current] = await secretsOf(webhook.id)
+    expect([old?.[0], current]).toEqual([first, [second, null]])
+    expect(inSeconds(old?.[1])).toBeGreaterThan(86_300)
+    expect(inSeconds(old?.[1])).toBeLessThanOrEqual(86_400)
+    expect(api.changed.at(-1)).toBe(workspace.id)
+  })
+
+  test('twice inside the grace keeps both old ones, each with its own end', async () => {
+    const { id } = await workspace.make('/v1/webhooks', { ...webhookInput, secret: 'one' })
+    await rotate(id, { secret: 'two', graceSeconds: 1000 })
+    await rotate(id, { secret: 'three', graceSeconds: 10 })
+    const secrets = await secretsOf(id)
+    expect(secrets.map(([secret]) => secret)).toEqual(['one', 'two', 'three'])
+    expect(inSeconds(secrets[0]?.[1])).toBeGreaterThan(900)
+    expect(inSeconds(secrets[1]?.[1])).toBeLessThan(11)
+  })
+
+  test('without grace the old one is destroyed at once; what has ended goes with the next rotation', async () => {
+    const { id } = await workspace.make('/v1/webhooks', { ...webhookInput, secret: 'one' })
+    await rotate(id, { secret: 'two', graceSeconds: 0 })
+    expect(await secretsOf(id)).toEqual([['two', null]])
+    await rotate(id, { secret: 'three', graceSeconds: 60 })
+    await api.database
+      .sql`update webhook_secrets set expires_at = now() where webhook_id = ${id} and expires_at is not null`
+    await rotate(id, { secret: 'four', graceSeconds: 0 })
+    expect(await secretsOf(id)).toEqual([['four', null]])
+  })
+
+  test('null ends the signing, a secret begins it', async () => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    expect((await rotate(id, { secret: null, graceSeconds: 0 })).body).toMatchObject({ secret: null, signed: false })
+    expect(await secretsOf(id)).toEqual([])
+    expect((await rotate(id, { secret: 'again' })).body).toMatchObject({ secret: 'again', signed: true })
+    expect(await secretsOf(id)).toEqual([['again', null]])
+  })
+
+  test('409 when too many are in their grace period; without grace it always goes', async () => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    for (let i = 0; i < mostPreviousSecrets; i++) expect((await rotate(id)).status).toBe(200)
+    const refused = await rotate(id, { secret: 'canary' })
+    expect(refused).toMatchObject({ status: 409, body: { code: 'limit_reached' } })
+    expect(await secretsOf(id)).toHaveLength(mostPreviousSecrets + 1)
+    expect((await rotate(id, { graceSeconds: 0 })).status).toBe(200)
+  })
+
+  test('of many at once each takes its turn', async () => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    const answers = await Promise.all(Array.from({ length: 5 }, () => rotate(id)))
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200])
+    const secrets = await secretsOf(id)
+    expect(secrets).toHaveLength(6)
+    expect(secrets.filter(([, expiresAt]) => expiresAt === null)).toHaveLength(1)
+  })
+
+  test.each([-1, 604_801, 1.5, '5', null])('400 for graceSeconds %s', async (graceSeconds) => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    expect((await rotate(id, { graceSeconds })).body.errors).toMatchObject([{ path: 'graceSeconds' }])
+  })
 })

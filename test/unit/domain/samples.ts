@@ -17,6 +17,7 @@ export const flow = (more: Partial<Flow> = {}): Flow => ({
   jsonVersion: '7.1',
   screens: ['WELCOME', 'PAYMENT'],
   firstScreen: 'WELCOME',
+  refuseClosedTokens: null,
   createdAt: new Date('2026-05-01T12:00:00.000Z'),
   updatedAt: new Date('2026-05-06T18:55:00.000Z'),
   lastSyncAt: new Date('2026-05-06T18:55:00.000Z'),

@@ -1,0 +1,113 @@
+import { z } from 'zod'
+import { flowStatuses } from '../domain/flow.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
+import { type FlowAccess, listFlowIds, type MetaFlow, readFlow, readFlowJson } from '../graph/flows.ts'
+import type { GraphProblem } from '../graph/problem.ts'
+import { storable } from '../storage/database.ts'
+import { type FlowChanges, type SyncResult, syncFlow } from '../storage/flows.ts'
+import { exampleWabaId } from './example.ts'
+import { requireNamed } from './existence.ts'
+import { metaId } from './fields.ts'
+import { toldByFlowJson } from './flow-json.ts'
+import {
+  accessTokenOf,
+  graphErrors,
+  graphErrorsDescription,
+  graphProblemBody,
+  graphProblemOf,
+  succeeded,
+} from './graph-access.ts'
+import { inParallel } from './in-parallel.ts'
+import { type ApiDeps, ok, workspaceOperation } from './operation.ts'
+
+/** Meta counts management calls by the hour, not at once; this many keep a sync of a hundred flows under half a minute. */
+const width = 4
+
+const syncBody = z.object({
+  created: z.number().int(),
+  updated: z.number().int(),
+  unchanged: z.number().int(),
+  failed: z.array(z.object({ metaFlowId: z.string(), step: z.enum(['flow', 'flow_json']), problem: graphProblemBody })),
+})
+
+/** What became of one flow. With a failure at `flow_json` the rest of it was synced. */
+interface Synced {
+  readonly result: SyncResult | null
+  readonly failure: z.input<typeof syncBody>['failed'][number] | null
+}
+
+export const sync = workspaceOperation({
+  summary: 'Sync the flows of a WABA from Meta',
+  description:
+    'Reads every flow of the WABA, its Flow JSON included, and makes or changes the flows here. `failed` ' +
+    'names those that could not be read whole: at the step `flow` nothing of it changed, at `flow_json` ' +
+    `all but its Flow JSON did. Flows that Meta no longer lists are kept. ${graphErrorsDescription}`,
+  errors: graphErrors,
+  example: { body: { wabaId: exampleWabaId }, answer: ok({ created: 0, updated: 1, unchanged: 0, failed: [] }) },
+  body: z.strictObject({ wabaId: metaId }),
+  response: { 200: syncBody },
+  async handle({ deps, workspaceId, body: { wabaId } }) {
+    await requireNamed(deps.database, workspaceId, { wabaId })
+    const accessToken = await accessTokenOf(deps, workspaceId, wabaId)
+    const metaFlowIds = succeeded(await listFlowIds(deps.graph, wabaId, accessToken))
+    const lastSyncAt = new Date()
+    try {
+      const synced = await inParallel(metaFlowIds, width, (metaFlowId) =>
+        syncOne(deps, workspaceId, wabaId, { metaFlowId, accessToken }, lastSyncAt),
+      )
+      return ok(report(synced))
+    } finally {
+      await deps.configChanged(workspaceId)
+    }
+  },
+})
+
+async function syncOne(
+  deps: ApiDeps,
+  workspaceId: WorkspaceId,
+  wabaId: string,
+  access: FlowAccess,
+  lastSyncAt: Date,
+): Promise<Synced> {
+  const { metaFlowId } = access
+  const failure = (step: 'flow' | 'flow_json', problem: GraphProblem) => {
+    return { metaFlowId, step, problem: graphProblemOf(problem) }
+  }
+  const flow = await readFlow(deps.graph, access)
+  if (!flow.ok) return { result: null, failure: failure('flow', flow.problem) }
+  const json = await readFlowJson(deps.graph, access)
+  // A flow without an asset at Meta keeps the Flow JSON that it was given here.
+  const toldByAsset = json.ok && json.value !== null ? toldByFlowJson(json.value) : {}
+  const snapshot = { wabaId, metaFlowId, ...toldByAsset, ...toldByMeta(flow.value) }
+  const result = await syncFlow(deps.database, workspaceId, snapshot, lastSyncAt)
+  return { result, failure: json.ok ? null : failure('flow_json', json.problem) }
+}
+
+/** The members of a flow that Graph tells. A version that it leaves out may still stand in the Flow JSON. */
+export function toldByMeta(flow: MetaFlow): FlowChanges {
+  const { name, categories, dataApiVersion, jsonVersion, endpointUri, healthStatus, validationErrors } = flow
+  return {
+    name: clean(name),
+    status: flowStatuses.find((status) => status === flow.status) ?? null,
+    categories: categories?.map(storable) ?? null,
+    endpointUri: clean(endpointUri),
+    healthStatus,
+    validationErrors,
+    ...(dataApiVersion === null ? {} : { dataApiVersion: storable(dataApiVersion) }),
+    ...(jsonVersion === null ? {} : { jsonVersion: storable(jsonVersion) }),
+  }
+}
+
+function clean(text: string | null): string | null {
+  return text === null ? null : storable(text)
+}
+
+function report(synced: readonly Synced[]): z.input<typeof syncBody> {
+  const count = (wanted: SyncResult) => synced.filter(({ result }) => result === wanted).length
+  return {
+    created: count('created'),
+    updated: count('updated'),
+    unchanged: count('unchanged'),
+    failed: synced.map(({ failure }) => failure).filter((failure) => failure !== null),
+  }
+}

@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { sha256 } from '../crypto/digest.ts'
+import { openSecret, type SecretPlace, sealSecret } from '../crypto/sealed-secret.ts'
+import { ApiError } from '../domain/errors.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
+import { isObject } from '../domain/json.ts'
+import {
+  type CallPlace,
+  type Claim,
+  claimCall,
+  freeCall,
+  keepAnswer,
+  prolongClaim,
+  sweepCalls,
+} from '../storage/idempotency.ts'
+import type { Performed, SentAnswer } from './answer.ts'
+import type { ApiDeps } from './operation.ts'
+
+export const idempotencyHeader = 'Idempotency-Key'
+export const replayedHeader = 'Idempotent-Replayed'
+export const idempotencyKeyPattern = /^[\x20-\x7e]{1,255}$/
+
+const waitMs = 10_000
+const longestPauseMs = 250
+const prolongEveryMs = 20_000
+const sweepEveryMs = 600_000
+
+/** A call with an Idempotency-Key. */
+export interface KeyedCall {
+  readonly workspaceId: WorkspaceId
+  readonly actor: string
+  /** Method, and the path with its ids. */
+  readonly route: readonly string[]
+  readonly idempotencyKey: string
+  /** As they came. */
+  readonly query: unknown
+  readonly body: unknown
+}
+
+/**
+ * Makes a call once: its repetitions get the first one's answer (contract.md §6). One that comes while the first runs waits for it.
+ * Throws ApiError `idempotency_in_progress`, `idempotency_mismatch`.
+ */
+export async function once(
+  deps: Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>,
+  call: KeyedCall,
+  run: () => Promise<Performed>,
+  patienceMs = waitMs,
+): Promise<SentAnswer> {
+  const place = placeOf(call)
+  const sealedAt: SecretPlace = {
+    purpose: 'idempotent_answer',
+    workspaceId: call.workspaceId,
+    rowId: place.callDigest.toString('hex'),
+  }
+  const bodyDigest = sha256(canonical([call.query, call.body]))
+  const giveUpAt = performance.now() + patienceMs
+  for (let pauseMs = 10; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+    const state = await claimCall(deps.database, place, bodyDigest)
+    if (state.kind === 'claimed') return runClaimed(deps, place, state.claim, sealedAt, run)
+    if (state.kind === 'answered') return replay(state.answerSealed, sealedAt, deps)
+    if (state.kind === 'other_body') {
+      throw new ApiError(
+        'idempotency_mismatch',
+        `this ${idempotencyHeader} stands for a call with another query or body`,
+      )
+    }
+    if (performance.now() + pauseMs > giveUpAt) {
+      throw new ApiError('idempotency_in_progress', 'the first call is not finished: try again in a minute')
+    }
+    await sleep(pauseMs)
+  }
+}
+
+function placeOf({ workspaceId, actor, route, idempotencyKey }: KeyedCall): CallPlace {
+  return { workspaceId, callDigest: sha256(JSON.stringify([actor, route, idempotencyKey])) }
+}
+
+/** JSON in which the order of members says nothing. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_name, member: unknown) =>
+    isObject(member) ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1))) : member,
+  )
+}
+
+async function runClaimed(
+  deps: Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>,
+  place: CallPlace,
+  first: Claim,
+  sealedAt: SecretPlace,
+  run: () => Promise<Performed>,
+): Promise<SentAnswer> {
+  let claim: Promise<Claim> = Promise.resolve(first)
+  const prolong = async (held: Claim) => (await prolongClaim(deps.database, place, held).catch(() => null)) ?? held
+  const timer = setInterval(() => {
+    claim = claim.then(prolong)
+  }, prolongEveryMs)
+  let performed: Performed | null = null
+  try {
+    performed = await run()
+    return performed.answer
+  } finally {
+    clearInterval(timer)
+    await settle(deps, place, await claim, sealedAt, performed).catch((error: unknown) =>
+      deps.reportError(error, 'idempotency'),
+    )
+  }
+}
+
+function settle(
+  { database, masterKeys }: Pick<ApiDeps, 'database' | 'masterKeys'>,
+  place: CallPlace,
+  claim: Claim,
+  sealedAt: SecretPlace,
+  performed: Performed | null,
+): Promise<void> {
+  if (!performed?.isKept) return freeCall(database, place, claim)
+  const answerSealed = sealSecret(JSON.stringify(performed.answer), sealedAt, masterKeys)
+  return keepAnswer(database, place, claim, { status: performed.answer.status, answerSealed })
+}
+
+function replay(answerSealed: Buffer, sealedAt: SecretPlace, { masterKeys }: Pick<ApiDeps, 'masterKeys'>): SentAnswer {
+  const opened = openSecret(answerSealed, sealedAt, masterKeys)
+  // To make the call anew would be worse.
+  if (opened === null) throw new Error('no master key opens the answer of an idempotent call')
+  const answer = JSON.parse(opened.toString()) as SentAnswer
+  return { ...answer, headers: { ...answer.headers, [replayedHeader]: 'true' } }
+}
+
+/** Removes old answers now and then. Returns what stops it. */
+export function keepSweeping({ database }: Pick<ApiDeps, 'database'>): () => void {
+  const sweep = async (): Promise<void> => {
+    while ((await sweepCalls(database)) > 0);
+  }
+  // A failure is told by the calls that need the database; the next round makes up for it.
+  const timer = setInterval(() => sweep().catch(() => undefined), sweepEveryMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}

@@ -1,0 +1,87 @@
+import { z } from 'zod'
+import { subscribableEvents } from '../domain/events.ts'
+import { breakerSchema, fallbackSchema, timeoutMsRange, webhookFormats } from '../domain/webhook.ts'
+import type { Webhook } from '../storage/webhooks.ts'
+import { exampleId, exampleTimes } from './example.ts'
+import { iso, isoTime, reference, text, unique } from './fields.ts'
+import { webhookHeaders } from './webhook-headers.ts'
+
+const members = {
+  name: text(100),
+  url: text(2048),
+  events: unique(z.array(z.enum(subscribableEvents)).min(1)),
+  active: z.boolean(),
+  headers: webhookHeaders.nullable(),
+  flowIds: unique(z.array(reference).min(1).max(100)).nullable(),
+  timeoutMs: z.int().min(timeoutMsRange.min).max(timeoutMsRange.max).nullable(),
+  fallback: fallbackSchema.nullable(),
+  format: z.enum(webhookFormats),
+  breaker: breakerSchema,
+}
+
+/** Left out: one is made. Null: unsigned. */
+export const signingSecretInput = text(255).nullish()
+
+export const webhookInput = z.strictObject({
+  ...members,
+  active: members.active.default(true),
+  secret: signingSecretInput,
+  headers: members.headers.optional(),
+  flowIds: members.flowIds.optional(),
+  timeoutMs: members.timeoutMs.optional(),
+  fallback: members.fallback.optional(),
+  format: members.format.default('envelope'),
+  breaker: members.breaker.default({ mode: 'on' }),
+})
+
+/** All but the secret, which is rotated. */
+export const webhookChanges = z.strictObject(members).partial()
+
+export const webhookBody = z.object({
+  id: z.string(),
+  name: z.string(),
+  url: z.string(),
+  events: z.array(z.string()),
+  active: z.boolean(),
+  /** Names alone: values are sealed. */
+  headers: z.array(z.string()),
+  flowIds: z.array(z.string()).nullable(),
+  timeoutMs: z.int().nullable(),
+  fallback: fallbackSchema.nullable(),
+  format: z.enum(webhookFormats),
+  breaker: breakerSchema,
+  signed: z.boolean(),
+  createdAt: isoTime,
+  updatedAt: isoTime,
+})
+export const webhookBodyWithSecret = webhookBody.extend({ secret: z.string().nullable() })
+
+export const webhookExampleInput = {
+  name: 'Backend',
+  url: 'https://backend.example.com/flows',
+  events: ['whatsapp.flows.exchanges' as const],
+  headers: { 'X-Environment': 'production' },
+  flowIds: [exampleId('flow')],
+  timeoutMs: 650,
+  fallback: { mode: 'stay' as const, errorMessage: 'Please try again in a moment.' },
+}
+export const webhookExample = {
+  id: exampleId('webhook'),
+  ...webhookExampleInput,
+  headers: ['X-Environment'],
+  active: true,
+  format: 'envelope' as const,
+  breaker: { mode: 'on' as const },
+  signed: true,
+  ...exampleTimes,
+}
+
+export function webhookBodyOf({ headerNames, breakerMode, ...webhook }: Webhook): z.input<typeof webhookBody> {
+  return {
+    ...webhook,
+    headers: headerNames,
+    breaker: { mode: breakerMode },
+    createdAt: iso(webhook.createdAt),
+    updatedAt: iso(webhook.updatedAt),
+  }
+}

@@ -1,0 +1,108 @@
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import type { WorkspaceId } from '../domain/ids.ts'
+import { type Queryable, storing } from './database.ts'
+import { idempotentCalls } from './schema.ts'
+
+/** Which call it is: the caller, the route and the Idempotency-Key. */
+export interface CallPlace {
+  readonly workspaceId: WorkspaceId
+  /** 32 bytes. */
+  readonly callDigest: Buffer
+}
+
+/** Proof of having the call: whoever takes it over later has another one. */
+export interface Claim {
+  readonly startedAt: Date
+}
+
+export type CallState =
+  | { readonly kind: 'claimed'; readonly claim: Claim }
+  | { readonly kind: 'running' }
+  | { readonly kind: 'other_body' }
+  | { readonly kind: 'answered'; readonly answerSealed: Buffer }
+
+// The database's clock alone: processes need not agree on the time.
+const expiry = sql`now() + interval '24 hours'`
+const dead = sql`now() - interval '60 seconds'`
+
+/**
+ * Takes the call where nobody has it: it is new, its answer is more than 24 h old, or its first caller has shown no life for 60 s
+ * (contract.md §6). Else says how it stands.
+ */
+export function claimCall(queryable: Queryable, place: CallPlace, bodyDigest: Buffer): Promise<CallState> {
+  return storing('claim idempotent call', async () => {
+    const fresh = { bodyDigest, status: null, answerSealed: null, startedAt: sql`now()`, expiresAt: expiry }
+    const { expiresAt, status, startedAt } = idempotentCalls
+    const [claim] = await queryable.orm
+      .insert(idempotentCalls)
+      .values({ ...place, ...fresh })
+      .onConflictDoUpdate({
+        target: [idempotentCalls.workspaceId, idempotentCalls.callDigest],
+        set: fresh,
+        setWhere: sql`${expiresAt} <= now() or (${status} is null and ${startedAt} <= ${dead})`,
+      })
+      .returning({ startedAt })
+    if (claim !== undefined) return { kind: 'claimed', claim }
+    const [row] = await queryable.orm
+      .select({ bodyDigest: idempotentCalls.bodyDigest, answerSealed: idempotentCalls.answerSealed })
+      .from(idempotentCalls)
+      .where(at(place))
+    // Freed in between: the next look claims it.
+    if (row === undefined) return { kind: 'running' }
+    if (!row.bodyDigest.equals(bodyDigest)) return { kind: 'other_body' }
+    return row.answerSealed === null ? { kind: 'running' } : { kind: 'answered', answerSealed: row.answerSealed }
+  })
+}
+
+/** Says that the call still runs. The new claim, or null when another has taken it over. */
+export function prolongClaim(queryable: Queryable, place: CallPlace, claim: Claim): Promise<Claim | null> {
+  return storing('prolong idempotent call', async () => {
+    const [row] = await queryable.orm
+      .update(idempotentCalls)
+      .set({ startedAt: sql`now()` })
+      .where(held(place, claim))
+      .returning({ startedAt: idempotentCalls.startedAt })
+    return row ?? null
+  })
+}
+
+export function keepAnswer(
+  queryable: Queryable,
+  place: CallPlace,
+  claim: Claim,
+  answer: { readonly status: number; readonly answerSealed: Buffer },
+): Promise<void> {
+  return storing('keep idempotent answer', async () => {
+    await queryable.orm.update(idempotentCalls).set(answer).where(held(place, claim))
+  })
+}
+
+/** Gives the key back, as if the call had never been made. */
+export function freeCall(queryable: Queryable, place: CallPlace, claim: Claim): Promise<void> {
+  return storing('free idempotent call', async () => {
+    await queryable.orm.delete(idempotentCalls).where(held(place, claim))
+  })
+}
+
+const mostSwept = 1000
+
+/** Removes calls whose 24 h are over, at most 1000. Returns how many. */
+export function sweepCalls(queryable: Queryable): Promise<number> {
+  return storing('sweep idempotent calls', async () => {
+    const { workspaceId, callDigest, expiresAt } = idempotentCalls
+    const old = sql`select ${workspaceId}, ${callDigest} from ${idempotentCalls} where ${expiresAt} <= now() limit ${mostSwept}`
+    const swept = await queryable.orm
+      .delete(idempotentCalls)
+      .where(sql`(${workspaceId}, ${callDigest}) in (${old})`)
+      .returning({ workspaceId })
+    return swept.length
+  })
+}
+
+function at({ workspaceId, callDigest }: CallPlace) {
+  return and(eq(idempotentCalls.workspaceId, workspaceId), eq(idempotentCalls.callDigest, callDigest))
+}
+
+function held(place: CallPlace, { startedAt }: Claim) {
+  return and(at(place), eq(idempotentCalls.startedAt, startedAt), isNull(idempotentCalls.status))
+}

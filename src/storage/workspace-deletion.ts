@@ -1,0 +1,39 @@
+import { eq, type SQL, sql } from 'drizzle-orm'
+import type { WorkspaceId } from '../domain/ids.ts'
+import { type Database, storing, type Transaction, transaction } from './database.ts'
+import { exchanges, flowResponses, idempotentCalls, workspaces } from './schema.ts'
+import { existing, hintChange } from './workspaces.ts'
+
+/** Rows of one statement before the deletion proper: it must hold their locks for milliseconds only. */
+const chunkRows = 5000
+/** For what is left then, ms. */
+const deleteMs = 600_000
+
+/**
+ * Removes a workspace and all that belongs to it but its audit log, which outlives what it tells of. One transaction, with the
+ * hint to relays in it; before it, what no exchange touches any more goes in small steps. There may be millions of such rows, and an
+ * exchange that waited for one of them would hold up the rows of every tenant behind it. Who is interrupted repeats the call. Throws
+ * ApiError `not_found`.
+ */
+export async function deleteWorkspace(database: Database, id: WorkspaceId): Promise<void> {
+  await deleteInSteps(database, id, sql`exchanges`, sql`created_at < now() - interval '10 minutes'`)
+  await deleteInSteps(database, id, sql`flow_responses`, sql`updated_at < now() - interval '1 day'`)
+  const work = async (tx: Transaction) => {
+    // What refers to the workspace goes with it.
+    const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
+    existing(gone, 'workspace')
+    for (const table of [exchanges, flowResponses, idempotentCalls]) {
+      await tx.orm.delete(table).where(eq(table.workspaceId, id))
+    }
+    await hintChange(tx, id)
+  }
+  await transaction(database, 'delete workspace', work, deleteMs)
+}
+
+async function deleteInSteps(database: Database, id: WorkspaceId, table: SQL, isOld: SQL): Promise<void> {
+  const step = sql`delete from ${table} where workspace_id = ${id} and id in
+    (select id from ${table} where workspace_id = ${id} and ${isOld} limit ${chunkRows})`
+  let deleted: number
+  do deleted = await storing('delete old rows', async () => (await database.orm.execute(step)).count)
+  while (deleted === chunkRows)
+}

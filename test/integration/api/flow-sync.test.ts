@@ -1,0 +1,203 @@
+import { describe, expect, test } from 'vitest'
+import { answerChanged, answerWith, refuse } from '../../support/graph.ts'
+import { startApi } from './api-app.ts'
+import { apiWithGraph } from './graph-api.ts'
+import { nextNumber } from './samples.ts'
+
+const under = apiWithGraph()
+const sync = (wabaId: string) => under.send('POST', '/v1/flows/sync', { wabaId })
+const none = { created: 0, updated: 0, unchanged: 0, failed: [] }
+
+const flowJson = {
+  version: '7.1',
+  data_api_version: '3.0',
+  zebra: 1,
+  alpha: { text: 'ñ\u0000' },
+  screens: [{ id: 'OFFER' }, { id: 'DONE' }],
+  routing_model: { OFFER: ['DONE'] },
+}
+const health = { can_send_message: 'LIMITED', entities: [{ entity_type: 'FLOW', can_send_message: 'LIMITED' }] }
+
+/** The flows of a WABA as the API gives them, by Meta's id. */
+async function flowsOf(wabaId: string) {
+  const { body } = await under.workspace.get('/v1/flows?limit=100')
+  const ofWaba = body.data.filter((flow: { wabaId: string }) => flow.wabaId === wabaId)
+  return new Map<string, Record<string, unknown>>(ofWaba.map((flow: { metaFlowId: string }) => [flow.metaFlowId, flow]))
+}
+
+test('makes the flows of all pages, with all that Meta tells of them', async () => {
+  const { wabaId } = await under.makeWaba()
+  under.fake.model.pageSize = 2
+  const ids = [nextNumber(), nextNumber(), nextNumber(), nextNumber(), nextNumber()]
+  for (const id of ids) under.fake.model.addFlow(wabaId, id)
+  const [told = ''] = ids
+  under.fake.model.addFlow(wabaId, told, {
+    name: 'Offer',
+    status: 'THROTTLED',
+    categories: ['SURVEY', 'OTHER'],
+    json_version: '7.1',
+    data_api_version: '3.0',
+    endpoint_uri: 'https://elsewhere.test/data',
+    health_status: health,
+    validation_errors: [{ error: 'INVALID_PROPERTY', line_start: 3 }],
+    flowJson: JSON.stringify(flowJson),
+  })
+  const before = under.api.changed.length
+  const answer = await sync(wabaId)
+  expect([answer.status, answer.body]).toEqual([200, { ...none, created: 5 }])
+  expect(under.fake.callsOf('GET /:id/flows')).toHaveLength(3)
+  expect(under.api.changed.slice(before)).toEqual([under.workspace.id])
+  const flows = await flowsOf(wabaId)
+  expect([...flows.keys()].sort()).toEqual(ids.sort())
+  expect(flows.get(told)).toEqual({
+    id: expect.stringMatching(/^flow_/),
+    wabaId,
+    metaFlowId: told,
+    name: 'Offer',
+    status: 'THROTTLED',
+    categories: ['SURVEY', 'OTHER'],
+    dataApiVersion: '3.0',
+    endpointUri: 'https://elsewhere.test/data',
+    jsonVersion: '7.1',
+    screens: ['OFFER', 'DONE'],
+    refuseClosedTokens: null,
+    healthStatus: health,
+    validationErrors: [{ error: 'INVALID_PROPERTY', line_start: 3 }],
+    createdAt: expect.any(String),
+    updatedAt: expect.any(String),
+    lastSyncAt: expect.any(String),
+  })
+  const read = await under.workspace.get(`/v1/flows/${flows.get(told)?.id}`)
+  expect(JSON.stringify(read.body.flowJson)).toBe(JSON.stringify(flowJson))
+  const [row] = await under.api.database.sql`select first_screen from flows where id = ${read.body.id}`
+  expect(row?.first_screen).toBe('OFFER')
+})
+
+test('brings flows to what Meta tells; those that do not differ keep their updatedAt', async () => {
+  const { wabaId } = await under.makeWaba()
+  const [same, other, mine] = [nextNumber(), nextNumber(), nextNumber()]
+  const made = { flowJson: JSON.stringify(flowJson), health_status: health }
+  under.fake.model.addFlow(wabaId, same, made)
+  const changing = under.fake.model.addFlow(wabaId, other, made)
+  await under.workspace.make('/v1/flows', { wabaId, metaFlowId: mine, name: 'by hand', flowJson })
+  under.fake.model.addFlow(wabaId, mine)
+  expect((await sync(wabaId)).body).toEqual({ ...none, created: 2, updated: 1 })
+  const before = await flowsOf(wabaId)
+  // What Meta has no asset for stays as it was given here.
+  expect(before.get(mine)).toMatchObject({ name: `flow ${mine}`, screens: ['OFFER', 'DONE'], jsonVersion: '7.1' })
+
+  Object.assign(changing, { status: 'BLOCKED', health_status: { ...health, can_send_message: 'BLOCKED' } })
+  expect((await sync(wabaId)).body).toEqual({ ...none, updated: 1, unchanged: 2 })
+  const after = await flowsOf(wabaId)
+  expect(after.get(other)).toMatchObject({ status: 'BLOCKED', healthStatus: { can_send_message: 'BLOCKED' } })
+  expect(after.get(other)?.updatedAt).not.toBe(before.get(other)?.updatedAt)
+  expect(after.get(same)?.updatedAt).toBe(before.get(same)?.updatedAt)
+  expect(String(after.get(same)?.lastSyncAt) > String(before.get(same)?.lastSyncAt)).toBe(true)
+})
+
+test('a change of the Flow JSON alone is one, and a flow that Meta no longer lists is kept', async () => {
+  const { wabaId } = await under.makeWaba()
+  const [edited, deleted] = [nextNumber(), nextNumber()]
+  const row = under.fake.model.addFlow(wabaId, edited, { flowJson: JSON.stringify(flowJson) })
+  under.fake.model.addFlow(wabaId, deleted)
+  await sync(wabaId)
+  row.flowJson = JSON.stringify({ ...flowJson, screens: [{ id: 'NEW' }], routing_model: {} })
+  under.fake.model.flows.delete(deleted)
+  expect((await sync(wabaId)).body).toEqual({ ...none, updated: 1 })
+  const flows = await flowsOf(wabaId)
+  expect(flows.get(edited)).toMatchObject({ screens: ['NEW'] })
+  expect(flows.has(deleted)).toBe(true)
+})
+
+describe('what cannot be read whole', () => {
+  test('is named with its step; the rest is synced', async () => {
+    const { wabaId } = await under.makeWaba()
+    const [good, unread, jsonless] = [nextNumber(), nextNumber(), nextNumber()]
+    under.fake.model.addFlow(wabaId, good)
+    under.fake.model.addFlow(wabaId, unread)
+    const row = under.fake.model.addFlow(wabaId, jsonless, { flowJson: JSON.stringify(flowJson) })
+    expect((await sync(wabaId)).body).toEqual({ ...none, created: 3 })
+    row.status = 'PUBLISHED'
+    // Both answer for whichever flow comes first, so they look which it is.
+    for (let times = 0; times < 3; times++) {
+      under.fake.next('GET /:id', (answering) =>
+        answering.call.path === `/${unread}`
+          ? refuse(2, { status: 503 })(answering)
+          : answerChanged((it) => it)(answering),
+      )
+    }
+    under.fake.next('GET /download/:id', answerWith('<html>', 403))
+    const { body } = await sync(wabaId)
+    expect(body).toMatchObject({ created: 0, updated: 1, unchanged: 1 })
+    const byId = new Map(body.failed.map((it: { metaFlowId: string }) => [it.metaFlowId, it]))
+    expect(byId.get(unread)).toMatchObject({ step: 'flow', problem: { metaCode: 2, retryable: true } })
+    expect(byId.get(jsonless)).toMatchObject({ step: 'flow_json', problem: { code: 'graph_unreachable' } })
+    expect(body.failed).toHaveLength(2)
+    expect((await flowsOf(wabaId)).get(jsonless)).toMatchObject({ status: 'PUBLISHED', screens: ['OFFER', 'DONE'] })
+  })
+
+  test('a Flow JSON is fetched from nowhere inside', async () => {
+    const { wabaId } = await under.makeWaba()
+    const id = nextNumber()
+    under.fake.model.addFlow(wabaId, id)
+    const download_url = 'http://169.254.169.254/latest/meta-data'
+    under.fake.next('GET /:id/assets', answerWith({ data: [{ asset_type: 'FLOW_JSON', download_url }] }))
+    const { body, text } = await sync(wabaId)
+    expect(body).toMatchObject({ created: 1, failed: [{ metaFlowId: id, step: 'flow_json' }] })
+    expect(text).not.toContain('169.254')
+  })
+
+  test.each([
+    ['says nothing yet', {}],
+    ['has screens that are no screens', { version: '7.1', screens: 'x' }],
+    ['has a screen that no database holds', { version: '7.1', screens: [{ id: 'A\0' }] }],
+  ])('a Flow JSON that %s is kept as it is', async (_name, odd) => {
+    const { wabaId } = await under.makeWaba()
+    const id = nextNumber()
+    under.fake.model.addFlow(wabaId, id, { name: 'N\0', status: 'LATER', flowJson: JSON.stringify(odd) })
+    expect((await sync(wabaId)).body).toEqual({ ...none, created: 1 })
+    const flow = (await flowsOf(wabaId)).get(id)
+    expect(flow).toMatchObject({ name: 'N\uFFFD', status: null, screens: null, jsonVersion: null })
+    expect((await under.workspace.get(`/v1/flows/${flow?.id}`)).body.flowJson).toEqual(odd)
+    expect((await sync(wabaId)).body).toEqual({ ...none, unchanged: 1 })
+  })
+})
+
+test('nothing changes where the list fails on its last page', async () => {
+  const { wabaId } = await under.makeWaba()
+  under.fake.model.pageSize = 1
+  for (const id of [nextNumber(), nextNumber()]) under.fake.model.addFlow(wabaId, id)
+  under.fake.next(
+    'GET /:id/flows',
+    answerChanged((it) => it),
+    refuse(80007),
+  )
+  const answer = await sync(wabaId)
+  expect([answer.status, answer.body.code, answer.body.metaCode]).toEqual([502, 'graph_error', 80007])
+  expect(await flowsOf(wabaId)).toEqual(new Map())
+  under.fake.model.pageSize = 100
+})
+
+test('two at once make each flow once', async () => {
+  const { wabaId } = await under.makeWaba()
+  for (const id of [nextNumber(), nextNumber(), nextNumber()]) under.fake.model.addFlow(wabaId, id)
+  const [one, two] = await Promise.all([sync(wabaId), sync(wabaId)])
+  expect(one.body.created + two.body.created).toBe(3)
+  expect(one.body.unchanged + two.body.unchanged).toBe(3)
+})
+
+test('409 without an access token; 504 where Meta does not answer; 502 where it is away', async () => {
+  const { wabaId } = await under.workspace.make('/v1/wabas', { wabaId: nextNumber() })
+  expect((await sync(wabaId)).body).toMatchObject({ status: 409, code: 'access_token_missing' })
+  const known = await under.makeWaba()
+  under.fake.next('GET /:id/flows', () => undefined)
+  expect((await sync(known.wabaId)).body).toMatchObject({ status: 504, code: 'graph_timeout', retryable: true })
+  const away = await startApi()
+  const workspace = await away.makeWorkspace()
+  await workspace.make('/v1/wabas', { wabaId: '1', accessToken: 'EAAx' })
+  expect((await workspace.post('/v1/flows/sync', { wabaId: '1' })).body).toMatchObject({
+    status: 502,
+    code: 'graph_unreachable',
+  })
+  await away.close()
+})

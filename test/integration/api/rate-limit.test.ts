@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startRelevo, type TestRelevo } from '../../support/relevo.ts'
+import { type ApiAnswer, adminToken, listen, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+
+const limit = 4
+/** More than two seconds' worth, so that a slow machine is caught as well. */
+const many = 60
+
+let open: TestApi
+let api: TestApi
+let workspace: TestWorkspace
+
+beforeAll(async () => {
+  open = await startApi()
+  workspace = await open.makeWorkspace()
+  api = await listen({ database: open.database, requestsPerSecond: limit })
+})
+afterAll(async () => {
+  await api.close()
+  await open.close()
+})
+
+const burst = (count: number, token?: string): Promise<ApiAnswer[]> =>
+  Promise.all(Array.from({ length: count }, () => api.call('GET', '/v1/clients', { token })))
+
+test('past the limit of a second: 429, with the standard headers', async () => {
+  const answers = await burst(many, workspace.apiKey)
+  const served = answers.filter(({ status }) => status === 200)
+  const refused = answers.filter(({ status }) => status === 429)
+  expect(served.length).toBeGreaterThanOrEqual(limit)
+  expect(served.length + refused.length).toBe(many)
+  for (const { headers } of answers) {
+    expect(headers.get('ratelimit-limit')).toBe(String(limit))
+    expect(Number(headers.get('ratelimit-remaining'))).toBeLessThan(limit)
+    expect(headers.get('ratelimit-reset')).toMatch(/^[01]$/)
+  }
+  const [answer] = refused
+  expect(answer?.headers.get('retry-after')).toMatch(/^[01]$/)
+  expect(answer?.headers.get('ratelimit-remaining')).toBe('0')
+  expect(answer?.headers.get('content-type')).toBe('application/problem+json; charset=utf-8')
+  expect(answer?.body).toMatchObject({ code: 'rate_limited', status: 429, type: 'urn:relevo:problem:rate_limited' })
+  expect(api.reported).toEqual([])
+})
+
+test('each key has its own limit, so do the operator and those without a key', async () => {
+  const other = await open.makeApiKey(workspace.id, ['read'])
+  const [tired, fresh, operator, nobody] = await Promise.all([
+    burst(many, workspace.apiKey),
+    burst(1, other),
+    api.call('GET', '/v1/workspaces', { token: adminToken }),
+    burst(many),
+  ])
+  expect(tired.some(({ status }) => status === 429)).toBe(true)
+  expect(fresh[0]?.status).toBe(200)
+  expect(operator.status).toBe(200)
+  expect(nobody.filter(({ status }) => status === 401).length).toBeGreaterThanOrEqual(limit)
+  expect(nobody.some(({ status }) => status === 429)).toBe(true)
+})
+
+test('the next second is a new one', async () => {
+  await burst(limit + 1, workspace.apiKey)
+  await expect.poll(async () => (await burst(1, workspace.apiKey))[0]?.status, { timeout: 5000 }).toBe(200)
+})
+
+test('exchanges, health and the pages are never limited', async () => {
+  const relevo: TestRelevo = await startRelevo({ API_RATE_LIMIT: '1' })
+  try {
+    for (const [method, path] of [
+      ['POST', '/api/whatsapp/flows/1/data'],
+      ['GET', '/livez'],
+      ['GET', '/readyz'],
+      ['GET', '/metrics'],
+      ['GET', '/openapi.json'],
+    ] as const) {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => fetch(relevo.url + path, { method })))
+      expect(answers.map(({ status }) => status)).not.toContain(429)
+      expect(answers[0]?.headers.get('ratelimit-limit')).toBeNull()
+    }
+    const answers = await Promise.all(Array.from({ length: many }, () => relevo.api('GET', '/v1/workspaces')))
+    expect(answers.map(({ status }) => status)).toContain(429)
+  } finally {
+    await relevo.close()
+  }
+})
