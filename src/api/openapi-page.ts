@@ -33,6 +33,6 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
     transformSpecification: document,
     transformSpecificationClone: false,
     theme: { title: 'Relevo API' },
-    uiConfig: { docExpansion: 'none', tryItOutEnabled: true, persistAuthorization: false },
+    uiConfig: { layout: 'BaseLayout', docExpansion: 'list', deepLinking: true },
   })
 }

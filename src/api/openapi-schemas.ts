@@ -50,6 +50,9 @@ function simplify(jsonSchema: z.core.JSONSchema.BaseSchema, io: 'input' | 'outpu
   // The format says it; zod's pattern for it has 300 characters.
   if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
   if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+  // zod's bounds of integers as such.
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum
   delete jsonSchema.propertyNames
 }
 

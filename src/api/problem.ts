@@ -33,7 +33,7 @@ function storageProblem(error: StorageError): ApiError {
   return new ApiError('internal_error', 'the call failed inside Relevo; its cause is in the log')
 }
 
-export const problemType = 'application/problem+json; charset=utf-8'
+export const problemType = 'application/problem+json'
 
 /** A failure inside Relevo, as opposed to a refusal or a failure at Meta. */
 export function isOurs({ code }: ApiError): boolean {
@@ -58,7 +58,7 @@ export function problemAnswer(error: ApiError): SentAnswer {
     code: error.code,
     errors: error.faults.length > 0 ? error.faults : undefined,
   }
-  return jsonAnswer(status, problem, { 'content-type': problemType, ...headersOf[error.code] })
+  return jsonAnswer(status, problem, { 'content-type': `${problemType}; charset=utf-8`, ...headersOf[error.code] })
 }
 
 export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply {
