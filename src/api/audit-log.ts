@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type AuditEntry, listAuditEntries } from '../storage/audit-log.ts'
 import type { Page } from '../storage/workspaces.ts'
 import { exampleId, exampleList, exampleTime } from './example.ts'
-import { iso, isoTime, text, time } from './fields.ts'
+import { iso, isoTime, since, text, until } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
 import { ok, workspaceOperation } from './operation.ts'
 
@@ -45,8 +45,8 @@ export const list = workspaceOperation({
     ...pageMembers(uuid),
     actor: text(100).optional(),
     action: text(300).optional(),
-    since: time.optional(),
-    until: time.optional(),
+    since: since.optional(),
+    until: until.optional(),
   }),
   response: { 200: listOf(auditEntryBody) },
   async handle({ deps, workspaceId, query }) {

@@ -7,10 +7,8 @@ import { ok, workspaceOperation } from './operation.ts'
 const eventTypeBody = z.object({
   event: z.string(),
   description: z.string(),
-  /** Whether the webhook's answer goes back to the phone. */
-  answerAwaited: z.boolean(),
-  /** JSON Schema (2020-12) of what the webhook receives. */
-  schema: z.record(z.string(), z.unknown()),
+  answerAwaited: z.boolean().describe("whether the webhook's answer goes back to the phone"),
+  schema: z.record(z.string(), z.unknown()).describe('JSON Schema (2020-12) of what the webhook receives'),
   example: z.record(z.string(), z.unknown()),
 })
 

@@ -10,7 +10,7 @@ import {
 import type { Page } from '../storage/workspaces.ts'
 import { exampleExchangeId, exampleId, exampleList, exampleTime, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
-import { iso, isoTime, reference, text, time } from './fields.ts'
+import { iso, isoTime, reference, since, text, until } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
 import { ok, workspaceOperation } from './operation.ts'
 
@@ -34,10 +34,12 @@ const exchangeBody = z.object({
 })
 
 const wholeExchangeBody = exchangeBody.extend({
-  /** What the webhook was sent: the envelope, or the text where it is none (`format: "plain"`). Null where nothing was sent or it was emptied. */
-  envelope: z.unknown(),
-  /** What Meta was answered, before encryption. */
-  reply: z.unknown(),
+  envelope: z
+    .unknown()
+    .describe(
+      'what the webhook was sent: the envelope, or the text where it is none (`format: "plain"`); null where nothing was sent or it was emptied',
+    ),
+  reply: z.unknown().describe('what Meta was answered, before encryption'),
   attempt: z
     .object({
       status: z.int().nullable(),
@@ -105,8 +107,8 @@ const filter = {
   flowToken: text(4096).optional(),
   flowId: reference.optional(),
   webhookId: reference.optional(),
-  since: time.optional(),
-  until: time.optional(),
+  since: since.optional(),
+  until: until.optional(),
 }
 
 export const list = workspaceOperation({

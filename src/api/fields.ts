@@ -26,7 +26,10 @@ export const metaId = z.string().regex(wabaIdPattern, 'must be 1 to 64 digits, l
 export const pathWaba = { wabaId: z.string().regex(wabaIdPattern) }
 
 /** Stored and compared as given: contract.md §6. */
-export const phoneNumber = z.string().regex(/^\+[0-9]{8,15}$/, 'must be + and 8 to 15 digits')
+export const phoneNumber = z
+  .string()
+  .regex(/^\+[0-9]{8,15}$/, 'must be + and 8 to 15 digits')
+  .describe('`+` and 8 to 15 digits; stored and compared as given')
 
 // What both JavaScript and PostgreSQL write with four digits for the year, and a day later too.
 const earliestMs = Date.UTC(1970)
@@ -37,6 +40,10 @@ export const time = z.iso
   .datetime({ offset: true, error: 'must be an ISO 8601 date and time with Z or an offset' })
   .transform((value) => new Date(value))
   .refine((value) => value.getTime() >= earliestMs && value.getTime() < latestMs, 'must be in the years 1970 to 9998')
+
+/** The span of a list. */
+export const since = time.describe('inclusive')
+export const until = time.describe('exclusive')
 
 /** A list without repetitions. */
 export const unique = <Item extends z.ZodType>(items: z.ZodArray<Item>) =>

@@ -14,9 +14,8 @@ import type { Seal } from './sealing.ts'
 
 /** The members by which a flow key is imported; without them one is made. */
 export const flowKeyMembers = {
-  /** PKCS#1 or PKCS#8 PEM, encrypted or not. */
-  privateKey: text(20_000).optional(),
-  passphrase: possiblyEmptyText(1024).optional(),
+  privateKey: text(20_000).optional().describe('PKCS#1 or PKCS#8 PEM, encrypted or not; left out: one is made'),
+  passphrase: possiblyEmptyText(1024).optional().describe('of an encrypted `privateKey`'),
 }
 
 interface FlowKeyInput {

@@ -57,8 +57,12 @@ const flowResponseBody = z.object({
   id: z.string(),
   flowToken: z.string(),
   status: z.enum(flowResponseStatuses),
-  /** How the call that sent the flow ended; null where Relevo did not send it. `unknown`: Meta did not answer in time. */
-  sendStatus: z.enum(sendStatuses).nullable(),
+  sendStatus: z
+    .enum(sendStatuses)
+    .nullable()
+    .describe(
+      'how the call that sent the flow ended; null where Relevo did not send it. `unknown`: Meta did not answer in time',
+    ),
   flowId: z.string().nullable(),
   sentAt: isoTime.nullable(),
   openedAt: isoTime.nullable(),

@@ -28,8 +28,10 @@ const flowMembers = {
   endpointUri: text(2048).nullish(),
   dataApiVersion: text(20).nullish(),
   jsonVersion: text(20).nullish(),
-  /** 427 with this message for flow tokens that are expired, or completed more than 10 min ago. */
-  refuseClosedTokens: z.strictObject({ message: text(1000) }).nullish(),
+  refuseClosedTokens: z
+    .strictObject({ message: text(1000) })
+    .nullish()
+    .describe('427 with this message for flow tokens that are expired, or completed more than 10 min ago'),
 }
 const flowInput = z.strictObject({ wabaId: metaId, metaFlowId: metaId, ...flowMembers })
 const flowChanges = z.strictObject(flowMembers)

@@ -25,6 +25,8 @@ const longestPauseMs = 250
 const prolongEveryMs = 20_000
 const sweepEveryMs = 600_000
 
+type Parts = Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>
+
 /** A call with an Idempotency-Key. */
 export interface KeyedCall {
   readonly workspaceId: WorkspaceId
@@ -42,7 +44,7 @@ export interface KeyedCall {
  * Throws ApiError `idempotency_in_progress`, `idempotency_mismatch`.
  */
 export async function once(
-  deps: Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>,
+  deps: Parts,
   call: KeyedCall,
   run: () => Promise<Performed>,
   patienceMs = waitMs,
@@ -53,7 +55,8 @@ export async function once(
     workspaceId: call.workspaceId,
     rowId: place.callDigest.toString('hex'),
   }
-  const bodyDigest = sha256(canonical([call.query, call.body]))
+  // The key goes in because it is not stored: nobody can try phone numbers on the digest.
+  const bodyDigest = sha256(canonical([call.idempotencyKey, call.query, call.body]))
   const giveUpAt = performance.now() + patienceMs
   for (let pauseMs = 10; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     const state = await claimCall(deps.database, place, bodyDigest)
@@ -84,7 +87,7 @@ function canonical(value: unknown): string {
 }
 
 async function runClaimed(
-  deps: Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>,
+  deps: Parts,
   place: CallPlace,
   first: Claim,
   sealedAt: SecretPlace,
@@ -102,13 +105,13 @@ async function runClaimed(
   } finally {
     clearInterval(timer)
     await settle(deps, place, await claim, sealedAt, performed).catch((error: unknown) =>
-      deps.reportError(error, 'idempotency'),
+      deps.reportError(error, 'the answer of an idempotent call'),
     )
   }
 }
 
 function settle(
-  { database, masterKeys }: Pick<ApiDeps, 'database' | 'masterKeys'>,
+  { database, masterKeys }: Parts,
   place: CallPlace,
   claim: Claim,
   sealedAt: SecretPlace,
@@ -119,7 +122,7 @@ function settle(
   return keepAnswer(database, place, claim, { status: performed.answer.status, answerSealed })
 }
 
-function replay(answerSealed: Buffer, sealedAt: SecretPlace, { masterKeys }: Pick<ApiDeps, 'masterKeys'>): SentAnswer {
+function replay(answerSealed: Buffer, sealedAt: SecretPlace, { masterKeys }: Parts): SentAnswer {
   const opened = openSecret(answerSealed, sealedAt, masterKeys)
   // To make the call anew would be worse.
   if (opened === null) throw new Error('no master key opens the answer of an idempotent call')

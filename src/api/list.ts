@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Page } from '../storage/workspaces.ts'
 
-const limit = z.coerce.number().int().min(1).max(100).default(20)
+const limit = z.coerce.number().int().min(1).max(100).default(20).describe('items of a page')
 
 /** A cursor is opaque to callers: the base64url of where the page before ended. */
 const cursor = (positionPattern: RegExp) =>
@@ -11,12 +11,13 @@ const cursor = (positionPattern: RegExp) =>
     .transform((value) => Buffer.from(value, 'base64url').toString('latin1'))
     .refine((position) => positionPattern.test(position), 'is not a cursor of this list')
     .optional()
+    .describe('`nextCursor` of the page before')
 
 /** The query members of every list. `positionPattern`: what a decoded cursor must be. */
 export const pageMembers = (positionPattern: RegExp) => ({ limit, cursor: cursor(positionPattern) })
 
 export const listOf = <Item extends z.ZodType>(item: Item) =>
-  z.object({ data: z.array(item), nextCursor: z.string().nullable() })
+  z.object({ data: z.array(item), nextCursor: z.string().nullable().describe('null: this is the last page') })
 
 interface ListQuery {
   readonly limit: number

@@ -31,9 +31,11 @@ const members = {
   accessToken: text(4096)
     .regex(/^[\x21-\x7e]+$/, 'must be ASCII without spaces')
     .nullish(),
-  /** What Meta is to send when it verifies the WABA's own webhook (protocol.md 5.1). */
-  verifyToken: text(255).nullish(),
-  requireTokenSignature: z.boolean().optional(),
+  verifyToken: text(255).nullish().describe("what Meta is to send when it verifies the webhook of the WABA's own app"),
+  requireTokenSignature: z
+    .boolean()
+    .optional()
+    .describe('427 for exchanges whose flow token signature is invalid or absent (data API 4.0)'),
 }
 
 const wabaInput = z.strictObject({
@@ -45,9 +47,12 @@ const wabaInput = z.strictObject({
 
 const wabaChanges = z.strictObject({
   ...members,
-  /** These two are for the operator. */
-  verification: z.enum(verifications).optional(),
-  workspaceId: z.string().regex(idPattern('workspace'), 'must be the id of a workspace').optional(),
+  verification: z.enum(verifications).optional().describe('for the operator'),
+  workspaceId: z
+    .string()
+    .regex(idPattern('workspace'), 'must be the id of a workspace')
+    .optional()
+    .describe('for the operator: moves the WABA'),
 })
 type WabaChanges = z.output<typeof wabaChanges>
 

@@ -12,15 +12,19 @@ const members = {
   events: unique(z.array(z.enum(subscribableEvents)).min(1)),
   active: z.boolean(),
   headers: webhookHeaders.nullable(),
-  flowIds: unique(z.array(reference).min(1).max(100)).nullable(),
-  timeoutMs: z.int().min(timeoutMsRange.min).max(timeoutMsRange.max).nullable(),
-  fallback: fallbackSchema.nullable(),
-  format: z.enum(webhookFormats),
+  flowIds: unique(z.array(reference).min(1).max(100)).nullable().describe('only events of these flows; null: of all'),
+  timeoutMs: z
+    .int()
+    .min(timeoutMsRange.min)
+    .max(timeoutMsRange.max)
+    .nullable()
+    .describe('for the answer to an exchange; null: `DEADLINE_MS`'),
+  fallback: fallbackSchema.nullable().describe('what Meta gets where there is no valid reply; null: acknowledged'),
+  format: z.enum(webhookFormats).describe("`plain`: Meta's decrypted body in place of the envelope"),
   breaker: breakerSchema,
 }
 
-/** Left out: one is made. Null: unsigned. */
-export const signingSecretInput = text(255).nullish()
+export const signingSecretInput = text(255).nullish().describe('left out: one is made; null: requests are not signed')
 
 export const webhookInput = z.strictObject({
   ...members,
@@ -43,8 +47,7 @@ export const webhookBody = z.object({
   url: z.string(),
   events: z.array(z.string()),
   active: z.boolean(),
-  /** Names alone: values are sealed. */
-  headers: z.array(z.string()),
+  headers: z.array(z.string()).describe('names alone: values are sealed'),
   flowIds: z.array(z.string()).nullable(),
   timeoutMs: z.int().nullable(),
   fallback: fallbackSchema.nullable(),

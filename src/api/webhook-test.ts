@@ -25,8 +25,7 @@ const asynchronousDeadlineMs = 15_000
 const ms = z.number()
 
 const testBody = z.object({
-  /** The envelope's. */
-  id: z.string(),
+  id: z.string().describe("the envelope's"),
   event: z.string(),
   attempt: z.object({
     status: z.int().nullable(),

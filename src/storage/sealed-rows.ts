@@ -10,6 +10,7 @@ export const sealedColumns = [
   { table: 'wabas', id: 'waba_id', column: 'verify_token_sealed', purpose: 'verify_token' },
   { table: 'webhook_secrets', id: 'id', column: 'signing_secret_sealed', purpose: 'webhook_secret' },
   { table: 'webhooks', id: 'id', column: 'headers_sealed', purpose: 'webhook_headers' },
+  { table: 'idempotent_calls', id: 'call_digest', column: 'answer_sealed', purpose: 'idempotent_answer' },
 ] as const
 export type SealedColumn = (typeof sealedColumns)[number]
 
@@ -20,6 +21,11 @@ export interface SealedValue {
 }
 
 const pageSize = 500
+
+/** A digest is known by its hex; all other ids are text as they stand. */
+function rowIdOf(sql: postgres.Sql, id: SealedColumn['id']) {
+  return id === 'call_digest' ? sql`encode(call_digest, 'hex')` : sql`${sql(id)}`
+}
 
 /** Pages of the values of a column that are sealed under another key version than this. Throws StorageError. */
 export async function* sealedUnderOthers(
@@ -33,10 +39,10 @@ export async function* sealedUnderOthers(
     const page = await storing('read sealed values', async () => {
       // Byte 1 is the format, bytes 2 to 5 the key version (crypto/sealed-secret.ts).
       const rows = await sql`
-        select workspace_id, ${sql(id)} as row_id, ${sql(column)} as sealed from ${sql(table)}
+        select workspace_id, ${rowIdOf(sql, id)} as row_id, ${sql(column)} as sealed from ${sql(table)}
         where ${sql(column)} is not null and substring(${sql(column)} from 2 for 4) <> ${keyVersion}
-          and (workspace_id, ${sql(id)}) > (${workspaceId}, ${rowId})
-        order by workspace_id, ${sql(id)} limit ${pageSize}`
+          and (workspace_id, ${rowIdOf(sql, id)}) > (${workspaceId}, ${rowId})
+        order by workspace_id, ${rowIdOf(sql, id)} limit ${pageSize}`
       return rows.map((row): SealedValue => ({ workspaceId: row.workspace_id, rowId: row.row_id, sealed: row.sealed }))
     })
     const last = page.at(-1)
@@ -56,7 +62,7 @@ export function replaceSealed(
   return storing('replace sealed value', async () => {
     const changed = await sql`
       update ${sql(table)} set ${sql(column)} = ${resealed}
-      where workspace_id = ${workspaceId} and ${sql(id)} = ${rowId} and ${sql(column)} = ${sealed}`
+      where workspace_id = ${workspaceId} and ${rowIdOf(sql, id)} = ${rowId} and ${sql(column)} = ${sealed}`
     return changed.count === 1
   })
 }

@@ -59,7 +59,7 @@ describe('a database that goes away', () => {
     await proxy.cut()
     await account.meta.init('away')
     await proxy.restore()
-    await relevo.exchanges(account, 1)
+    await relevo.exchanges(account, 1, 15_000)
     const other = await startRelevo({ MASTER_KEY: relevo.config.MASTER_KEY }, { database })
     const late = await createAccount(other)
     const here = `${relevo.url}/api/whatsapp/flows/${late.wabaId}/data`

@@ -23,6 +23,9 @@ describe('rotating the master key', () => {
     const before = await startRelevo({ MASTER_KEY: oldKey, MASTER_KEYS_PREVIOUS: newKey }, { database })
     const account = await createAccount(before, { accessToken: 'an-access-token' })
     await createWebhook(before, account, tenant.url, { headers: { 'X-Own': 'value' } })
+    const body = { name: 'Twice', url: 'https://example.com/hook', events: ['whatsapp.flows.completed'] }
+    const repeated = { token: account.token, body, headers: { 'idempotency-key': 'once' } }
+    const made = await before.api('POST', '/v1/webhooks', repeated)
 
     // The coming key is known everywhere; now one process after the other takes it as its own, and reseal runs.
     const after = await startRelevo({ MASTER_KEY: newKey, MASTER_KEYS_PREVIOUS: oldKey }, { database })
@@ -35,8 +38,8 @@ describe('rotating the master key', () => {
     }
     const reseal = runRelevo(['reseal'], environment)
     expect(await reseal.ended()).toBe(0)
-    // App secret, flow key, access token, webhook secret, webhook headers.
-    expect(reseal.output()).toContain('5 stored secrets')
+    // App secret, flow key, access token, two webhook secrets, webhook headers, the answer that can be asked for again.
+    expect(reseal.output()).toContain('7 stored secrets')
     for (const relevo of [before, after]) {
       const metaOf = (wabaId: string) => `${relevo.url}/api/whatsapp/flows/${wabaId}/data`
       for (const { meta, wabaId } of [account, late]) {
@@ -55,6 +58,8 @@ describe('rotating the master key', () => {
       'x-own': 'value',
       'x-webhook-signature': expect.any(String),
     })
+    const again = await alone.api('POST', '/v1/webhooks', repeated)
+    expect(again).toMatchObject({ status: 201, body: made.body })
     await alone.close()
     await tenant.close()
     await database.drop()

@@ -17,8 +17,6 @@ const fastifyAndSchemas = [
   '@fastify/rate-limit',
   '@fastify/swagger',
   '@fastify/swagger-ui',
-  'fastify-type-provider-zod',
-  'openapi-types',
   'zod',
 ]
 

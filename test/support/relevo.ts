@@ -30,6 +30,7 @@ export interface ApiOptions {
   readonly body?: unknown
   readonly token?: string
   readonly workspaceId?: string
+  readonly headers?: Record<string, string>
 }
 
 /** A workspace with a key, a WABA that Meta can call, and what was asked for besides. */
@@ -90,9 +91,9 @@ async function callApi(
   adminToken: string,
   method: string,
   path: string,
-  { body, token = adminToken, workspaceId }: ApiOptions = {},
+  { body, token = adminToken, workspaceId, headers: more = {} }: ApiOptions = {},
 ): Promise<ApiAnswer> {
-  const headers: Record<string, string> = { authorization: `Bearer ${token}` }
+  const headers: Record<string, string> = { ...more, authorization: `Bearer ${token}` }
   if (workspaceId !== undefined) headers['x-workspace-id'] = workspaceId
   if (body !== undefined) headers['content-type'] = 'application/json'
   const response = await fetch(url + path, {
