@@ -16,6 +16,8 @@ export interface RunningRelevo {
   readonly databaseUrl: string
   /** One exchange after the other; throws when an answer is wrong. */
   play(count: number): Promise<void>
+  /** One value of the relay's /metrics. */
+  metric(name: string): Promise<number>
   /** CPU of the relay's process so far, user and system, ms. */
   cpuMs(): Promise<number>
   /** Resident memory of the relay's process, MiB. */
@@ -78,6 +80,7 @@ async function register(
   return {
     api,
     databaseUrl,
+    metric,
     async play(count) {
       for (let call = 0; call < count; call++) {
         const { problem } = await meta.exchange(writeMessage({ name: 'open', action: 'INIT' }, newFlowToken()))

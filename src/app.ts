@@ -2,7 +2,7 @@ import fastify, { type FastifyInstance } from 'fastify'
 import type { DestinationStream } from 'pino'
 import { answerUnroutable, registerApi } from './api/plugin.ts'
 import type { Config } from './config.ts'
-import { readMasterKeys } from './crypto/sealed-secret.ts'
+import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
 import { createGatekeeper } from './delivery/breaker.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
@@ -17,10 +17,13 @@ import { DirectorySync } from './relay/directory-sync.ts'
 import { Exchange } from './relay/exchange.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
 import { createForwarding } from './relay/forward.ts'
+import { InterruptedSweep } from './relay/interrupted-sweep.ts'
 import { Recorder } from './relay/recorder.ts'
+import { RowWriter } from './relay/row-writer.ts'
 import { createSessions } from './relay/sessions.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { countPendingMigrations } from './storage/migrate.ts'
+import { Spool } from './storage/spool.ts'
 
 /** A start that cannot be; the message is one line for the operator. */
 export class StartRefused extends Error {}
@@ -77,7 +80,9 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     dispatchers.drop(webhookId)
     gatekeeper.forget(webhookId)
   })
-  const recorder = new Recorder(database, log, metrics)
+  const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
+  const recorder = new Recorder({ writer: new RowWriter(database, log, metrics), spool, log, metrics })
+  const interrupted = new InterruptedSweep(database, recorder, log)
   const sync = new DirectorySync(database, directory, log, {
     beforeFirstLoad: async () => {
       const pending = await countPendingMigrations(database.sql)
@@ -135,6 +140,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
       await sync.start()
       await database.warm()
+      await interrupted.start()
       await server.listen({ host: config.HOST, port: config.PORT })
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
@@ -145,6 +151,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await server.close()
       clearTimeout(cut)
       await sync.close()
+      await interrupted.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
       await dispatchers.close()
@@ -154,6 +161,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       return lostRows
     },
   }
+}
+
+/** Who has the master key has the database: two Relevos that share a folder have different ones. */
+function spoolLabels({ current, previous }: MasterKeys): string[] {
+  return [current, ...previous].map(({ version }) => version.toString(16).padStart(8, '0'))
 }
 
 function createServer(): FastifyInstance {

@@ -44,7 +44,7 @@ const variables = {
     default: 'true',
     meaning: '`false` for PgBouncer older than 1.21 in transaction mode',
   },
-  DATA_DIR: { check: z.string().min(1), default: '.relevo', meaning: 'embedded database and generated keys' },
+  DATA_DIR: { check: z.string().min(1), default: '.relevo', meaning: 'embedded database, generated keys, spool' },
   HOST: { check: z.string().min(1), default: '127.0.0.1', meaning: 'address to listen on' },
   PORT: { check: whole(0, 65_535), default: '8080', meaning: 'port to listen on; 0 = any, the bound URL is printed' },
   PUBLIC_URL: {

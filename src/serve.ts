@@ -26,7 +26,7 @@ export async function serve(print: Print): Promise<void> {
     await app.close()
     await embedded?.stop()
   }
-  // SIGTERM, SIGINT, uncaught errors. The delay is a last resort: app.close() bounds itself, to 8 s + 5 s + 5 s at most.
+  // SIGTERM, SIGINT, uncaught errors. The delay is a last resort: app.close() bounds itself: 8 s + 5 s for answers, 9 s for rows.
   const closing = closeWithGrace({ delay: 30_000, logger: false }, async ({ err }) => {
     if (err !== undefined) print(`stopping after an uncaught error: ${JSON.stringify(describeError(err))}`)
     await stop()

@@ -25,6 +25,7 @@ const exchangeBody = z.object({
   action: z.string().nullable(),
   screen: z.string().nullable(),
   outcome: z.enum(outcomeNames).nullable(),
+  reason: z.string().nullable().describe('`interrupted` where the process died before the answer; else null'),
   flowToken: z.string().nullable(),
   flowId: z.string().nullable(),
   clientId: z.string().nullable(),
@@ -37,7 +38,7 @@ const wholeExchangeBody = exchangeBody.extend({
   envelope: z
     .unknown()
     .describe(
-      'what the webhook was sent: the envelope, or the text where it is none (`format: "plain"`); null where nothing was sent or it was emptied',
+      'what the webhook was sent, or would have been: the envelope, or the text where it is none (`format: "plain"`); null for calls that are no exchange, and once emptied',
     ),
   reply: z.unknown().describe('what Meta was answered, before encryption'),
   attempt: z
@@ -61,6 +62,7 @@ const example = {
   action: 'init',
   screen: null,
   outcome: 'replied' as const,
+  reason: null,
   flowToken: 'offer-2026-05-0001',
   flowId: exampleId('flow'),
   clientId: exampleId('client'),

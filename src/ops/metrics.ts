@@ -4,6 +4,8 @@ import type { Outcome } from '../domain/outcome.ts'
 // Meta's thresholds (1, 5, 7 s: protocol.md 2.9) and our deadline (0.7 s) are bounds, so that the share beyond each is exact.
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.7, 0.75, 1, 2.5, 5, 7, 10]
 
+const waitBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5]
+
 export interface Metrics {
   /** Milliseconds from a call's arrival to its answer, once per call, whatever its outcome. */
   exchangeEnded(outcome: Outcome, durationMs: number): void
@@ -11,7 +13,11 @@ export interface Metrics {
   webhookEnded(outcome: Outcome, durationMs: number): void
   /** By the flow key's id: tells when an old key is no longer used and can be retired. */
   flowKeyUsed(flowKeyId: string): void
+  /** Milliseconds that an answer was ready before its row was. */
+  answerWaited(durationMs: number): void
+  /** Rows in memory alone. */
   rowsWaiting(count: number): void
+  rowsSpooled(count: number, bytes: number): void
   rowsLost(count: number): void
   /** Prometheus text format. */
   render(): Promise<string>
@@ -43,13 +49,30 @@ export function createMetrics(): Metrics {
     labelNames: ['flow_key'],
     registers,
   })
-  const waiting = new Gauge({ name: 'relevo_recorder_rows_waiting', help: 'Rows not yet in the database', registers })
+  const wait = new Histogram({
+    name: 'relevo_recorder_answer_wait_seconds',
+    help: 'How long answers that were ready waited until their rows were on a disk',
+    buckets: waitBuckets,
+    registers,
+  })
+  const waiting = new Gauge({ name: 'relevo_recorder_rows_waiting', help: 'Rows on no disk yet', registers })
+  const spooled = new Gauge({
+    name: 'relevo_spool_rows',
+    help: 'Rows on this disk, not yet in the database',
+    registers,
+  })
+  const spoolBytes = new Gauge({ name: 'relevo_spool_bytes', help: 'Bytes of these rows', registers })
   const lost = new Counter({ name: 'relevo_recorder_rows_lost_total', help: 'Rows given up on', registers })
   return {
     exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),
     webhookEnded: (outcome, durationMs) => webhook.observe({ outcome }, durationMs / 1000),
     flowKeyUsed: (flowKeyId) => keyUses.inc({ flow_key: flowKeyId }),
+    answerWaited: (durationMs) => wait.observe(durationMs / 1000),
     rowsWaiting: (count) => waiting.set(count),
+    rowsSpooled: (count, bytes) => {
+      spooled.set(count)
+      spoolBytes.set(bytes)
+    },
     rowsLost: (count) => lost.inc(count),
     render: () => registry.metrics(),
     contentType: registry.contentType,

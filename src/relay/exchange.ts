@@ -134,7 +134,7 @@ export class Exchange {
     ledger.watch.skip()
     const body = sealAnswer(ending.text, opened.aesKey, opened.initialVector)
     ledger.watch.lap('encrypt')
-    ledger.close(ending)
+    await ledger.end(ending)
     return { status: outcomes[ending.outcome].status ?? 200, body }
   }
 
@@ -161,19 +161,20 @@ export class Exchange {
     account: Account,
     watch: Stopwatch,
   ): Promise<MetaAnswer> {
+    const ledger = this.#ledger(account, watch, earlier.facts)
     const answer = await earlier.answer
-    this.#ledger(account, watch, earlier.facts).close({ outcome: 'repeated', text: null })
+    await ledger.end({ outcome: 'repeated', text: null })
     return answer
   }
 
-  #refuseOpened(error: unknown, account: Account, watch: Stopwatch, call: MetaCall): MetaAnswer {
+  async #refuseOpened(error: unknown, account: Account, watch: Stopwatch, call: MetaCall): Promise<MetaAnswer> {
     if (!(error instanceof ExchangeRefused)) {
       this.#parts.log.error({ error, wabaId: call.wabaId }, 'a call failed inside Relevo before it was opened')
     }
     // Nothing can be encrypted yet. 421 makes the phone try once more with a fresh key (protocol.md 1.7); a 5xx would not.
     const outcome = error instanceof ExchangeRefused ? error.outcome : 'undecryptable'
     if (outcome !== 'undecryptable') return this.refuse(outcome, call.wabaId, call.startedAt)
-    this.#ledger(account, watch, null).close({ outcome, text: null })
+    await this.#ledger(account, watch, null).end({ outcome, text: null })
     return refused(outcome)
   }
 

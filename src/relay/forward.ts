@@ -60,13 +60,14 @@ export function createForwarding(parts: ForwardParts): Forwarding {
     const { ledger, request } = question
     const prepared = await prepare(question)
     const { session, flow, state, responder, bytes, refusal } = prepared
-    ledger.open({
+    const found = {
       flowId: flow?.id ?? null,
       clientId: session.client?.id ?? null,
       webhookId: refusal === null ? (responder?.id ?? null) : null,
       envelope: bytes,
       flowResponse: state,
-    })
+    }
+    ledger.open(found, responder?.timeoutMs ?? parts.deadlineMs)
     // protocol.md 1.7: 427 shows the text and closes the message's button.
     if (refusal !== null) return { outcome: 'token_refused', text: JSON.stringify({ error_msg: refusal }) }
     const event = exchangeEvent(request.action)

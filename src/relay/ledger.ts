@@ -41,6 +41,7 @@ export class ExchangeLedger {
   readonly #request: FlowRequest | null
   readonly #parts: { readonly recorder: Recorder; readonly metrics: Metrics; readonly log: Log }
   #opened: OpenedExchange | null = null
+  #recorded: Promise<void> = Promise.resolve()
 
   constructor(parts: { recorder: Recorder; metrics: Metrics; log: Log }, facts: LedgerFacts) {
     this.#parts = parts
@@ -51,8 +52,11 @@ export class ExchangeLedger {
     this.#request = facts.request
   }
 
-  /** Records what is known before the webhook is asked; it is written while the webhook thinks. */
-  open(found: OpeningFacts): void {
+  /**
+   * Records what is known before the webhook is asked; it is written while the webhook thinks. `patienceMs`: until the deadline,
+   * where there is one.
+   */
+  open(found: OpeningFacts, patienceMs?: number): void {
     const request = this.#request
     this.#opened = {
       workspaceId: this.account.workspaceId,
@@ -65,10 +69,23 @@ export class ExchangeLedger {
       flowToken: request?.flowToken ?? null,
       ...found,
     }
-    this.#parts.recorder.opened(this.#opened)
+    this.#recorded = this.#parts.recorder.opened(this.#opened, patienceMs)
   }
 
-  close(ending: Ending): void {
+  /**
+   * Closes the record; resolves once its opening is on a disk: no answer may go out before. A call that ends as soon as it is
+   * opened is written whole, in one group. Never rejects.
+   */
+  async end(ending: Ending): Promise<void> {
+    const readyAt = performance.now()
+    const isOpen = this.#opened !== null
+    if (!isOpen) this.#close(ending)
+    await this.#recorded
+    this.#parts.metrics.answerWaited(performance.now() - readyAt)
+    if (isOpen) this.#close(ending)
+  }
+
+  #close(ending: Ending): void {
     if (this.#opened === null) this.open(nothingFound)
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()
@@ -76,7 +93,9 @@ export class ExchangeLedger {
       {
         workspaceId: this.account.workspaceId,
         id: this.id,
+        clientId: this.#opened?.clientId ?? null,
         outcome,
+        reason: null,
         durationMs: timings.total,
         webhookMs: attempt?.durationMs ?? null,
         timings,

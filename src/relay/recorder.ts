@@ -1,73 +1,124 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { isSharedToken } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { type Database, StorageError } from '../storage/database.ts'
-import { type ClosedExchange, type OpenedExchange, writeExchanges } from '../storage/exchanges.ts'
+import type { ClosedExchange, OpenedExchange } from '../storage/exchanges.ts'
+import type { Spool } from '../storage/spool.ts'
+import { decodeRow, encodeRow, type Row } from './row.ts'
+import { type Entry, entryOf, groupLimits, letGo, RowQueue } from './row-queue.ts'
+import type { RowWriter } from './row-writer.ts'
+import { tokenName, UnwrittenTokens } from './unwritten.ts'
 
-/** Rows of one write at the most: a group must stay one quick statement. */
-const groupLimit = 500
-/** Rows held in memory at the most, while the database is away. Beyond, the oldest are given up, counted and shouted about. */
-const rowLimit = 20_000
-const retryMs = { first: 100, last: 2000 }
+/** How long the database alone may take, ms: contract.md §8. */
+const databasePatienceMs = 200
+/** How much longer an answer waits for the disk, ms. A disk that hangs must not hold answers. */
+const diskPatienceMs = 2000
+/** How long a process that ends goes on writing what is in the spool, ms. */
+const spooledPatienceMs = 1000
+/** What rows may weigh in memory while neither database nor disk takes them. Beyond, the oldest are given up, counted and shouted about. */
+const memoryLimit = 64 * 1024 * 1024
+/** Pauses between tries of a database that is away. */
+const retryMs = { first: 100, last: 1000 }
+/** A disk that failed is not asked again for so long. */
+const spoolRetryMs = 1000
 
-/** A row to write, and the flow token whose next exchange wants to read it. */
-type Entry = { readonly token: string | null } & (
-  | { readonly kind: 'opened'; readonly row: OpenedExchange }
-  | { readonly kind: 'closed'; readonly row: ClosedExchange }
-)
+export interface RecorderParts {
+  readonly writer: Pick<RowWriter, 'away' | 'write'>
+  readonly spool: Pick<Spool, 'rows' | 'bytes' | 'open' | 'adopt' | 'append' | 'first' | 'removeFirst' | 'close'>
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'rowsWaiting' | 'rowsSpooled' | 'rowsLost'>
+}
 
 /**
- * Writes exchange rows in groups, off the person's path: what comes while one group is written makes the next. Rows that
- * the database does not take now are kept and tried again, in order.
+ * Writes exchange rows in groups: what comes while one group is written makes the next. What the database does not acknowledge in
+ * time goes to the spool on this machine's disk as well, and after it all that comes, in order, until the spool was written to the
+ * database and is empty: docs/adr/0002-spool.md.
  */
 export class Recorder {
-  readonly #database: Database
   readonly #log: Log
-  readonly #metrics: Metrics
-  readonly #queue: Entry[] = []
-  readonly #unwritten = new Map<string, { count: number; readonly none: PromiseWithResolvers<void> }>()
+  readonly #metrics: RecorderParts['metrics']
+  readonly #spool: RecorderParts['spool']
+  readonly #writer: RecorderParts['writer']
+  readonly #tokens = new UnwrittenTokens()
   readonly #stopping = new AbortController()
-  #writing: Promise<void> | null = null
-  #away = false
+  readonly #queue = new RowQueue()
+  /** The group that only the database has, and the one that the disk is taking. */
+  #flight: readonly Entry[] = []
+  #appending: readonly Entry[] = []
+  /** Rows go to the spool: it holds rows that must be written before them. */
+  #isDiverted = false
+  /** The spool is all but empty: rows wait in memory until the last of it is written. */
+  #isHeld = false
+  #running: Promise<void> | null = null
+  #spooling: Promise<void> | null = null
+  #spoolFailedAt = Number.NEGATIVE_INFINITY
+  #unsafe = 0
+  #alarm: { readonly at: number; readonly timer: NodeJS.Timeout } | null = null
 
-  constructor(database: Database, log: Log, metrics: Metrics) {
-    this.#database = database
+  constructor({ writer, spool, log, metrics }: RecorderParts) {
+    this.#writer = writer
+    this.#spool = spool
     this.#log = log
     this.#metrics = metrics
   }
 
-  opened(row: OpenedExchange): void {
-    this.#add({ kind: 'opened', row, token: tokenName(row.workspaceId, row.flowToken) })
+  /**
+   * Records an opening. Resolves once it is on a disk, the database's or our own; also when neither takes it: the answer must not
+   * wait longer. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. Never rejects.
+   */
+  opened(row: OpenedExchange, patienceMs: number = databasePatienceMs): Promise<void> {
+    return this.#add({ kind: 'opened', row }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }
 
   closed(row: ClosedExchange, flowToken: string | null): void {
-    this.#add({ kind: 'closed', row, token: tokenName(row.workspaceId, flowToken) })
+    void this.#add({ kind: 'closed', row }, flowToken, databasePatienceMs)
   }
 
-  /** Resolves once what was recorded of a flow token can be read; at once while the database is known to be away. */
+  /** Resolves once what was recorded of a flow token can be read; at once while rows go to the spool. */
   async settled(workspaceId: WorkspaceId, flowToken: string): Promise<void> {
-    if (!this.#away) await this.#unwritten.get(`${workspaceId} ${flowToken}`)?.none.promise
+    if (!this.#isDiverted && !this.#writer.away) await this.#tokens.none(`${workspaceId} ${flowToken}`)
   }
 
-  /** Writes what is left, for at most `timeoutMs`. Returns how many rows were not written. */
-  async close(timeoutMs: number): Promise<number> {
-    const timeout = setTimeout(() => this.#stopping.abort(), timeoutMs)
-    await this.#writing
-    clearTimeout(timeout)
-    return this.#queue.length
-  }
-
-  #add(entry: Entry): void {
-    this.#queue.push(entry)
-    if (entry.token !== null) {
-      const unwritten = this.#unwritten.get(entry.token)
-      if (unwritten === undefined) this.#unwritten.set(entry.token, { count: 1, none: Promise.withResolvers() })
-      else unwritten.count++
+  /** Takes over what processes that died left on the disk: it is written before anything new. Never throws. */
+  async adopt(): Promise<void> {
+    try {
+      for (const fault of await this.#spool.adopt()) this.#log.error({ fault }, 'a spool gives no rows')
+      if (this.#spool.rows === 0 || this.#isDiverted) return
+      this.#log.warn({ rows: this.#spool.rows }, 'a process that ended left rows in its spool: they are written now')
+      this.#divert()
+    } catch (error) {
+      this.#spoolFailed(error)
     }
-    if (this.#queue.length > rowLimit) this.#lose(this.#queue.splice(0, groupLimit), 'the queue is full')
-    this.#writing ??= this.#run()
+  }
+
+  /**
+   * Writes what is left, for at most `timeoutMs`; what the database does not take goes to the spool, for the next process.
+   * Returns how many rows are in neither.
+   */
+  async close(timeoutMs: number): Promise<number> {
+    this.#stopping.abort()
+    await within(spooledPatienceMs, this.#running)
+    // What is on the disk already is as well written by the next process.
+    if (!this.#isDiverted) await within(timeoutMs - spooledPatienceMs, this.#running)
+    if (this.#unsafe > 0) this.#divert()
+    await within(diskPatienceMs, this.#spooling)
+    if (this.#alarm !== null) clearTimeout(this.#alarm.timer)
+    if (this.#unsafe > 0) this.#metrics.rowsLost(this.#unsafe)
+    if (this.#spool.rows > 0) this.#log.warn({ rows: this.#spool.rows }, 'rows stay in the spool for the next process')
+    await within(diskPatienceMs, this.#spool.close())
+    return this.#unsafe
+  }
+
+  #add(row: Row, flowToken: string | null, patienceMs: number): Promise<void> {
+    const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs)
+    this.#queue.push(entry)
+    this.#unsafe++
+    this.#tokens.add(entry.token)
+    if (this.#queue.weight > memoryLimit) this.#giveUpOldest()
+    this.#wakeAt(entry.halfAt)
+    if (this.#isDiverted) this.#startSpooling()
+    this.#running ??= this.#run()
+    return entry.recorded.promise
   }
 
   async #run(): Promise<void> {
@@ -75,71 +126,162 @@ export class Recorder {
     await new Promise(setImmediate)
     const { signal } = this.#stopping
     let pause = retryMs.first
-    while (this.#queue.length > 0 && !signal.aborted) {
-      const group = this.#queue.splice(0, groupLimit)
-      if (await this.#write(group)) {
-        pause = retryMs.first
-        this.#settle(group)
-      } else {
-        this.#queue.unshift(...group)
-        await delay(pause, undefined, { signal }).catch(() => undefined)
-        pause = Math.min(pause * 2, retryMs.last)
-      }
-      this.#metrics.rowsWaiting(this.#queue.length)
+    while (this.#queue.length > 0 || this.#isDiverted) {
+      const written = await (this.#isDiverted ? this.#drain() : this.#writeNext())
+      this.#tell()
+      if (!written && signal.aborted) break
+      if (!written) await delay(pause, undefined, { signal }).catch(() => undefined)
+      pause = written ? retryMs.first : Math.min(pause * 2, retryMs.last)
     }
-    this.#writing = null
+    this.#running = null
   }
 
-  /** False when the database could not be asked: the group waits. */
-  async #write(group: readonly Entry[]): Promise<boolean> {
-    try {
-      await this.#insert(group)
-      if (this.#away) this.#log.info('the database takes rows again')
-      this.#away = false
+  /** Writes a group to the database. False when it was not asked. */
+  async #writeNext(): Promise<boolean> {
+    const group = this.#queue.take()
+    this.#flight = group
+    const written = await this.#writer.write(group, false)
+    if (written) for (const entry of group) this.#settle(entry)
+    // Unless they go to the spool already.
+    else if (this.#flight === group) this.#divert()
+    this.#flight = []
+    return written
+  }
+
+  /** Writes the oldest group of the spool to the database. When none is left, rows go straight there again. */
+  async #drain(): Promise<boolean> {
+    if (this.#spool.rows === 0) {
+      await this.#spooling
+      if (this.#spool.rows > 0) return true
+      this.#isDiverted = false
+      this.#isHeld = false
+      this.#log.info('the spool is empty: rows go straight to the database')
       return true
+    }
+    const rows = await this.#readSpool()
+    // A spool that cannot be read must not keep back what need not pass through it: order is the lesser loss.
+    if (rows === null) return this.#queue.length > 0 && this.#writeNext()
+    const written = await this.#writer.write(rows, true)
+    if (written) await this.#spool.removeFirst().catch((error: unknown) => this.#spoolFailed(error))
+    this.#isHeld = written && this.#spool.rows < groupLimits.rows
+    if (!this.#isHeld) this.#startSpooling()
+    return written
+  }
+
+  async #readSpool(): Promise<Row[] | null> {
+    try {
+      const found = await this.#spool.first(groupLimits.rows, groupLimits.bytes)
+      const rows = found.map(decodeRow).filter((row) => row !== null)
+      if (rows.length < found.length) this.#lose(found.length - rows.length, 'the spool holds what is no row')
+      return rows
     } catch (error) {
-      if (!(error instanceof StorageError) || !error.unavailable) return this.#writeSingly(group, error)
-      if (!this.#away) this.#log.error({ error }, 'the database takes no rows: exchanges go on, rows wait in memory')
-      this.#away = true
-      this.#database.renew()
-      return false
+      this.#spoolFailed(error)
+      return null
     }
   }
 
-  /** One row that the database refuses must not take the others with it. */
-  async #writeSingly(group: readonly Entry[], cause: unknown): Promise<true> {
-    this.#log.error({ error: cause, rows: group.length }, 'a group of rows was refused')
-    for (const entry of group) {
-      await this.#insert([entry]).catch((error: unknown) => {
-        this.#metrics.rowsLost(1)
-        this.#log.error({ error, exchangeId: entry.row.id, row: entry.kind }, 'a row was refused and is lost')
-      })
+  /** From here on rows go to the spool, those that the database has not acknowledged first. */
+  #divert(): void {
+    this.#isDiverted = true
+    this.#isHeld = false
+    this.#queue.putBack(this.#flight)
+    this.#flight = []
+    this.#startSpooling()
+    this.#running ??= this.#run()
+  }
+
+  #startSpooling(): void {
+    this.#spooling ??= this.#spoolRows()
+  }
+
+  async #spoolRows(): Promise<void> {
+    await new Promise(setImmediate)
+    while (this.#isDiverted && !this.#isHeld && this.#queue.length > 0) {
+      if (performance.now() - this.#spoolFailedAt < spoolRetryMs) {
+        // Nobody waits for rows that no disk takes. They are tried on.
+        for (const entry of this.#queue.entries) letGo(entry)
+        break
+      }
+      await this.#append(this.#queue.take())
+      this.#tell()
     }
-    return true
+    this.#spooling = null
   }
 
-  #insert(group: readonly Entry[]): Promise<void> {
-    const opened = group.flatMap((entry) => (entry.kind === 'opened' ? [entry.row] : []))
-    const closed = group.flatMap((entry) => (entry.kind === 'closed' ? [entry.row] : []))
-    return writeExchanges(this.#database.sql, opened, closed)
-  }
-
-  #lose(entries: readonly Entry[], reason: string): void {
-    this.#metrics.rowsLost(entries.length)
-    this.#log.error({ reason, rows: entries.length }, 'rows are lost')
-    this.#settle(entries)
-  }
-
-  #settle(entries: readonly Entry[]): void {
-    for (const { token } of entries) {
-      const unwritten = token === null ? undefined : this.#unwritten.get(token)
-      if (token === null || unwritten === undefined || --unwritten.count > 0) continue
-      this.#unwritten.delete(token)
-      unwritten.none.resolve()
+  async #append(group: readonly Entry[]): Promise<void> {
+    if (group.length === 0) return
+    this.#appending = group
+    try {
+      await this.#spool.append(group.map(encodeRow))
+      for (const entry of group) this.#settle(entry)
+    } catch (error) {
+      this.#queue.putBack(group)
+      this.#spoolFailed(error)
     }
+    this.#appending = []
+  }
+
+  #spoolFailed(error: unknown): void {
+    this.#spoolFailedAt = performance.now()
+    const reason = error instanceof Error ? error.message : 'unknown'
+    this.#log.error({ error, reason, rows: this.#unsafe }, 'the spool fails: exchanges go on, rows wait in memory only')
+  }
+
+  #settle(entry: Entry): void {
+    if (entry.state === 'safe') return
+    entry.state = 'safe'
+    this.#unsafe--
+    this.#tokens.settle(entry.token)
+    letGo(entry)
+  }
+
+  #giveUpOldest(): void {
+    const oldest = this.#queue.take()
+    for (const entry of oldest) this.#settle(entry)
+    this.#lose(oldest.length, 'neither the database nor the disk takes rows')
+  }
+
+  #lose(rows: number, reason: string): void {
+    this.#metrics.rowsLost(rows)
+    this.#log.error({ reason, rows }, 'rows are lost')
+  }
+
+  #wakeAt(at: number): void {
+    if (this.#alarm !== null && this.#alarm.at <= at) return
+    if (this.#alarm !== null) clearTimeout(this.#alarm.timer)
+    this.#alarm = { at, timer: setTimeout(() => this.#look(), Math.max(1, at - performance.now())) }
+    this.#alarm.timer.unref()
+  }
+
+  /** Looks which rows wait too long. */
+  #look(): void {
+    this.#alarm = null
+    const now = performance.now()
+    let [next, isSlow, isLate] = [Number.POSITIVE_INFINITY, false, false]
+    for (const entry of [...this.#flight, ...this.#appending, ...this.#queue.entries]) {
+      if (entry.state !== 'waiting') continue
+      const steps = [entry.halfAt, entry.dueAt, entry.dueAt + diskPatienceMs]
+      next = Math.min(next, steps.find((step) => step > now) ?? next)
+      if (now >= entry.halfAt) isSlow = true
+      if (now >= entry.dueAt) isLate = true
+      if (now >= entry.dueAt + diskPatienceMs) letGo(entry)
+    }
+    if (isLate && (!this.#isDiverted || this.#isHeld)) this.#divert()
+    // The thread and its file take some milliseconds to make: at half time, so that the disk then takes rows at once.
+    else if (isSlow && !this.#isDiverted) this.#spool.open().catch((error: unknown) => this.#spoolFailed(error))
+    if (next < Number.POSITIVE_INFINITY) this.#wakeAt(next)
+  }
+
+  #tell(): void {
+    this.#metrics.rowsWaiting(this.#unsafe)
+    this.#metrics.rowsSpooled(this.#spool.rows, this.#spool.bytes)
   }
 }
 
-function tokenName(workspaceId: WorkspaceId, flowToken: string | null): string | null {
-  return flowToken === null || isSharedToken(flowToken) ? null : `${workspaceId} ${flowToken}`
+/** Waits for at most so long. */
+async function within(milliseconds: number, work: Promise<void> | null): Promise<void> {
+  const ended = new AbortController()
+  const timeout = delay(milliseconds, undefined, { signal: ended.signal }).catch(() => undefined)
+  await Promise.race([work?.catch(() => undefined), timeout])
+  ended.abort()
 }

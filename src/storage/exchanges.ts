@@ -28,7 +28,10 @@ export interface OpenedExchange {
 export interface ClosedExchange {
   readonly workspaceId: WorkspaceId
   readonly id: string
+  readonly clientId: string | null
   readonly outcome: Outcome
+  /** What `outcome` does not say; null where it says it all. */
+  readonly reason: string | null
   readonly durationMs: number
   readonly webhookMs: number | null
   readonly timings: ExchangeTimings
@@ -40,26 +43,91 @@ export interface ClosedExchange {
   readonly completed: FlowResponse | null
 }
 
-/** Writes groups of both in one transaction. Every statement is repeatable: ids and times are the caller's. Throws StorageError. */
-export function writeExchanges(
-  sql: postgres.Sql,
-  opened: readonly OpenedExchange[],
-  closed: readonly ClosedExchange[],
-): Promise<void> {
+export interface ExchangeGroup {
+  readonly opened: readonly OpenedExchange[]
+  readonly closed: readonly ClosedExchange[]
+}
+
+/** Writes a group in one transaction. Every statement is repeatable: ids and times are the caller's. Throws StorageError. */
+export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
   return storing('write exchanges', async () => {
-    await sql.begin(async (tx) => {
-      const statements: PromiseLike<unknown>[] = []
-      if (opened.length > 0) statements.push(insertOpened(tx, opened))
-      if (closed.length > 0) statements.push(close(tx, closed))
-      const states = lastStates(opened, closed)
-      if (states.length > 0) statements.push(upsertFlowResponses(tx, states))
-      await Promise.all(statements)
-    })
+    const isOneStatement = group.opened.length === 0 || group.closed.length === 0
+    // One statement is one round trip in place of four, and a transaction too.
+    await (isOneStatement ? writeGroup(sql, group) : sql.begin((tx) => writeGroup(tx, group)))
   })
 }
 
+/**
+ * Writes a group that lay on a disk meanwhile. A workspace that was deleted since gets no rows, and a client that was expunged
+ * no payloads (contract.md §7). Throws StorageError.
+ */
+export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
+  return storing('replay exchanges', async () => {
+    await sql.begin(async (tx) => writeGroup(tx, await withoutGone(tx, group)))
+  })
+}
+
+/**
+ * Closes rows that nobody closed since `openedBefore`: their process died. A closing that comes after all, out of a spool,
+ * overwrites it. Returns how many. Throws StorageError.
+ */
+export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise<number> {
+  return storing('close interrupted exchanges', async () => {
+    const { count } = await sql`
+      update exchanges set outcome = 'internal_error', reason = 'interrupted'
+      where outcome is null and created_at < ${openedBefore}`
+    return count
+  })
+}
+
+async function writeGroup(sql: postgres.ISql, { opened, closed }: ExchangeGroup): Promise<void> {
+  const states = lastStates(opened, closed)
+  if (opened.length > 0 && closed.length > 0) {
+    // A statement does not see what another part of it inserted.
+    await Promise.all([insertOpened(sql, opened), closeAndUpsert(sql, closed, states)])
+  } else if (closed.length > 0) {
+    await closeAndUpsert(sql, closed, states)
+  } else if (opened.length > 0) {
+    const insert = insertOpened(sql, opened)
+    await (states.length === 0 ? insert : sql`with opened as (${insert}) ${upsertFlowResponses(sql, states)}`)
+  }
+}
+
+function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], states: readonly OwnedState[]) {
+  const update = close(sql, closed)
+  return states.length === 0 ? update : sql`with closed as (${update}) ${upsertFlowResponses(sql, states)}`
+}
+
+async function withoutGone(tx: postgres.TransactionSql, { opened, closed }: ExchangeGroup): Promise<ExchangeGroup> {
+  const rows = [...opened, ...closed]
+  const workspaceIds = [...new Set(rows.map(({ workspaceId }) => workspaceId))]
+  const ofClients = rows.filter(({ clientId }) => clientId !== null)
+  const [workspaces, clients] = await Promise.all([
+    tx`select id from workspaces where id = any(${workspaceIds}::text[])`,
+    // Locked, so that an expunge comes before this or finds these rows.
+    tx`select c.workspace_id, c.id from clients c
+      join unnest(${texts(ofClients, (r) => r.workspaceId)}::text[], ${texts(ofClients, (r) => r.clientId)}::text[])
+        as t(workspace_id, id) using (workspace_id, id)
+      order by c.workspace_id, c.id for share of c`,
+  ])
+  const known = new Set([...workspaces.map(({ id }) => id), ...clients.map((c) => `${c.workspace_id} ${c.id}`)])
+  const isGone = ({ workspaceId, clientId }: OpenedExchange | ClosedExchange) =>
+    clientId !== null && !known.has(`${workspaceId} ${clientId}`)
+  return {
+    opened: opened
+      .filter(({ workspaceId }) => known.has(workspaceId))
+      .map((row) => (isGone(row) ? { ...row, ...emptyOpening } : row)),
+    closed: closed
+      .filter(({ workspaceId }) => known.has(workspaceId))
+      .map((row) => (isGone(row) ? { ...row, ...emptyClosing } : row)),
+  }
+}
+
+const emptyOpening = { screen: null, flowToken: null, clientId: null, envelope: null, flowResponse: null }
+const emptyClosing = { clientId: null, answer: null, answerScreen: null, completed: null }
+
 // One unnest insert per group: one statement, prepared once, whatever the group's size.
-function insertOpened(tx: postgres.TransactionSql, rows: readonly OpenedExchange[]) {
+function insertOpened(tx: postgres.ISql, rows: readonly OpenedExchange[]) {
   return tx`
     insert into exchanges (workspace_id, id, created_at, waba_id, event, action, screen, flow_token, flow_token_digest,
       flow_id, client_id, webhook_id, envelope)
@@ -75,16 +143,17 @@ function insertOpened(tx: postgres.TransactionSql, rows: readonly OpenedExchange
     on conflict (workspace_id, id) do nothing`
 }
 
-function close(tx: postgres.TransactionSql, rows: readonly ClosedExchange[]) {
+function close(tx: postgres.ISql, rows: readonly ClosedExchange[]) {
   return tx`
-    update exchanges e set outcome = t.outcome, duration_ms = t.duration_ms, webhook_ms = t.webhook_ms,
+    update exchanges e set outcome = t.outcome, reason = t.reason, duration_ms = t.duration_ms, webhook_ms = t.webhook_ms,
       timings = t.timings, answer = t.answer, answer_screen = t.answer_screen, attempt = t.attempt
     from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
-      ${texts(rows, (r) => r.outcome)}::text[], ${numbers(rows, (r) => r.durationMs)}::text[]::float8[],
+      ${texts(rows, (r) => r.outcome)}::text[], ${texts(rows, (r) => r.reason)}::text[],
+      ${numbers(rows, (r) => r.durationMs)}::text[]::float8[],
       ${numbers(rows, (r) => r.webhookMs)}::text[]::float8[], ${jsons(rows, (r) => r.timings)}::text[]::jsonb[],
       ${byteas(rows, (r) => r.answer)}::text[]::bytea[], ${texts(rows, (r) => r.answerScreen)}::text[],
       ${jsons(rows, (r) => r.attempt)}::text[]::jsonb[])
-      as t(workspace_id, id, outcome, duration_ms, webhook_ms, timings, answer, answer_screen, attempt)
+      as t(workspace_id, id, outcome, reason, duration_ms, webhook_ms, timings, answer, answer_screen, attempt)
     where e.workspace_id = t.workspace_id and e.id = t.id`
 }
 
@@ -113,7 +182,7 @@ function earliest(a: Date | null, b: Date | null): Date | null {
 }
 
 /** A row that waited for the database is as old as its exchange. Final states stay, the first opening stays, activity only moves forward; what a tenant registered is never overwritten. */
-function upsertFlowResponses(tx: postgres.TransactionSql, rows: readonly OwnedState[]) {
+function upsertFlowResponses(tx: postgres.ISql, rows: readonly OwnedState[]) {
   return tx`
     insert into flow_responses as r (workspace_id, id, flow_token, flow_token_digest, flow_id, status, opened_at,
       last_activity_at, completed_at, expires_at, created_at, updated_at)

@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { eventually } from './eventually.ts'
 
@@ -18,15 +21,17 @@ export interface RelevoProcess {
 
 const running = new Set<ChildProcess>()
 
-/** Runs `relevo …` as a supervisor would, with no environment but this. */
+/** Runs `relevo …` as a supervisor would, with no environment but this. Unless it names a DATA_DIR, one of its own. */
 export function runRelevo(args: readonly string[], environment: Record<string, string> = {}): RelevoProcess {
-  const env = { PATH: '/usr/bin:/bin', ...environment }
+  const ownDataDir = environment.DATA_DIR === undefined ? mkdtempSync(join(tmpdir(), 'relevo-data-')) : null
+  const env = { PATH: '/usr/bin:/bin', DATA_DIR: ownDataDir ?? '', ...environment }
   const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   let printed = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (printed += chunk.toString()))
   const closed = once(child, 'close').then(() => {
     running.delete(child)
+    if (ownDataDir !== null) rmSync(ownDataDir, { recursive: true, force: true })
     return child.exitCode ?? child.signalCode
   })
   return {

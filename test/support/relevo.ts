@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type App, type AppConfig, createApp } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
@@ -62,7 +65,8 @@ export async function startRelevo(
 ): Promise<TestRelevo> {
   const database = options.database ?? (await createTestDatabase())
   const MASTER_KEY = randomBytes(32).toString('base64')
-  const given = { ...testDefaults, MASTER_KEY, DATABASE_URL: database.url, ...environment }
+  const dataDir = environment.DATA_DIR ?? (await mkdtemp(join(tmpdir(), 'relevo-data-')))
+  const given = { ...testDefaults, MASTER_KEY, DATABASE_URL: database.url, ...environment, DATA_DIR: dataDir }
   const config = readConfig(given) as AppConfig
   const logs: Record<string, unknown>[] = []
   const logDestination = { write: (line: string) => void logs.push(JSON.parse(line)) }
@@ -76,7 +80,10 @@ export async function startRelevo(
     logs,
     api: (method, path, apiOptions) => callApi(url, config.ADMIN_TOKEN, method, path, apiOptions),
     exchanges: (account, count, timeoutMs) => closedExchanges(relevo, account, count, timeoutMs),
-    close: () => closeAll(app, options.database === undefined ? database : null),
+    close: async () => {
+      await closeAll(app, options.database === undefined ? database : null)
+      if (environment.DATA_DIR === undefined) await rm(dataDir, { recursive: true, force: true })
+    },
   }
   return relevo
 }

@@ -9,13 +9,13 @@ export interface TcpProxy {
   cut(): Promise<void>
   /** Holds all bytes back, both ways, and takes new connections: a server that is stopped but not gone. */
   freeze(): void
-  /** Undoes both. */
-  restore(): Promise<void>
+  /** Undoes both. `target`: the server is elsewhere now. */
+  restore(target?: string): Promise<void>
   close(): Promise<void>
 }
 
 export async function startProxy(target: string): Promise<TcpProxy> {
-  const { hostname, port } = new URL(target)
+  let { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
   let frozen = false
   let server = createServer(accept)
@@ -56,7 +56,8 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       frozen = true
       for (const socket of sockets) socket.pause()
     },
-    async restore() {
+    async restore(newTarget) {
+      if (newTarget !== undefined) ({ hostname, port } = new URL(newTarget))
       frozen = false
       for (const socket of sockets) socket.resume()
       if (server.listening) return

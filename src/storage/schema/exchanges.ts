@@ -59,6 +59,8 @@ export const exchanges = pgTable(
     clientId: text('client_id'),
     webhookId: text('webhook_id'),
     outcome: text('outcome').$type<Outcome>(),
+    /** More on the outcome where there is: `interrupted` for a call whose process died. */
+    reason: text('reason'),
     durationMs: doublePrecision('duration_ms'),
     webhookMs: doublePrecision('webhook_ms'),
     timings: jsonb('timings').$type<ExchangeTimings>(),
@@ -75,6 +77,8 @@ export const exchanges = pgTable(
       .where(sql`${t.flowTokenDigest} is not null`),
     // For the expunge of a client.
     index('exchanges_of_client').on(t.workspaceId, t.clientId).where(sql`${t.clientId} is not null`),
+    // For the sweep that closes what a dead process left open: a handful of rows at any time.
+    index('exchanges_open').on(t.createdAt).where(sql`${t.outcome} is null`),
   ],
 )
 

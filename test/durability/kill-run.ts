@@ -1,0 +1,45 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Comparison, compare, createRig, type MetaLedger } from './rig.ts'
+
+export interface KillReport extends Comparison {
+  readonly kills: number
+  readonly ledger: MetaLedger
+  /** Of the process that was told to end after all kills. */
+  readonly exitCode: number | string | null
+}
+
+/** Kills Relevo at random moments under load, then compares what Meta saw with the log. */
+export async function killRun(databaseUrl: string, kills: number, rate: number): Promise<KillReport> {
+  const { rig, first } = await createRig(databaseUrl)
+  try {
+    let relevo = first
+    const enough = new AbortController()
+    const loading = rig.load(rate, 3600, enough.signal)
+    for (let kill = 0; kill < kills; kill++) {
+      await delay(100 + Math.random() * 1500)
+      relevo.child.kill('SIGKILL')
+      await relevo.ended()
+      relevo = await rig.start()
+    }
+    await delay(500)
+    enough.abort()
+    const ledger = await loading
+    relevo.child.kill('SIGTERM')
+    const exitCode = await relevo.ended()
+    return { kills, ledger, exitCode, ...(await compare(databaseUrl, ledger)) }
+  } finally {
+    await rig.close()
+  }
+}
+
+export function printKills({ kills, ledger, exitCode, ...log }: KillReport): void {
+  const { sent, answered, summary } = ledger
+  console.log(`SIGKILLs                  ${kills}`)
+  console.log(
+    `exchanges sent            ${sent.size}, of them answered ${answered.size} (p50 ${summary.latency.p50.toFixed(1)} ms)`,
+  )
+  console.log(`rows in the log           ${log.rows} ${JSON.stringify(log.outcomes)}`)
+  console.log(`answered and not logged   ${log.lost}`)
+  console.log(`logged twice, never sent  ${log.twice}, ${log.unknown}`)
+  console.log(`exit code after SIGTERM   ${exitCode}`)
+}

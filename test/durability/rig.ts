@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import { apiOf, text } from '../../src/demo/registration.ts'
+import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
+import { writeMessage } from '../../src/simulator/message.ts'
+import { createMetaClient } from '../../src/simulator/meta-client.ts'
+import { newFlowToken } from '../../src/simulator/simulate.ts'
+import { type RelevoProcess, runRelevo } from '../support/process.ts'
+import { startTenant } from '../support/tenant.ts'
+
+/** What the simulator knows: its own side of the ledger. */
+export interface MetaLedger {
+  readonly summary: LoadSummary
+  /** Flow tokens whose exchange was answered with the tenant's reply. Each call has a token of its own. */
+  readonly answered: ReadonlySet<string>
+  readonly sent: ReadonlySet<string>
+}
+
+/** Relevo in a process of its own on one port and one DATA_DIR, a tenant that answers at once or soon, and Meta. */
+export interface Rig {
+  /** Starts Relevo; again after it ended. Resolves once it listens. */
+  start(): Promise<RelevoProcess>
+  /** Exchanges per second for so long, or until the signal, whether Relevo is there or not. */
+  load(rate: number, seconds: number, signal?: AbortSignal): Promise<MetaLedger>
+  metric(name: string): Promise<number>
+  close(): Promise<void>
+}
+
+/** `databaseUrl`: as Relevo is to see it; migrated. Starts Relevo once and registers a tenant. */
+export async function createRig(databaseUrl: string): Promise<{ rig: Rig; first: RelevoProcess }> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'relevo-durability-'))
+  const tenant = await startTenant()
+  let calls = 0
+  tenant.always(async ({ response, pause }) => {
+    // Every second answer comes at once: then the row's way to the disk is the longer one.
+    if (++calls % 2 === 0) await pause(Math.random() * 30)
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{"screen":"NEXT","data":{}}')
+  })
+  const adminToken = randomBytes(24).toString('hex')
+  const port = await freePort()
+  const environment = {
+    MASTER_KEY: randomBytes(32).toString('base64'),
+    ADMIN_TOKEN: adminToken,
+    PORT: String(port),
+    DATA_DIR: dataDir,
+    DATABASE_URL: databaseUrl,
+    WEBHOOK_ALLOW_HTTP: 'true',
+    WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
+    LOG_LEVEL: 'warn',
+  }
+  const start = async () => {
+    const relevo = runRelevo(['serve'], environment)
+    await relevo.listening()
+    return relevo
+  }
+  const first = await start()
+  const client = createMetaClient({
+    ...(await register(`http://127.0.0.1:${port}`, adminToken, tenant.url)),
+    maxSockets: 64,
+  })
+  const rig: Rig = {
+    start,
+    async load(rate, seconds, signal) {
+      const [sent, answered] = [new Set<string>(), new Set<string>()]
+      const next = () => {
+        const flowToken = newFlowToken()
+        sent.add(flowToken)
+        const judge = ({ problem, answer }: { problem: string | null; answer: unknown }) => {
+          const reason = problem ?? (isReply(answer) ? null : 'not the tenant’s reply')
+          if (reason === null) answered.add(flowToken)
+          return reason
+        }
+        return { message: writeMessage({ name: 'open', action: 'INIT' }, flowToken), judge }
+      }
+      return { summary: await runLoad({ client, rate, seconds, next, ...(signal ? { signal } : {}) }), sent, answered }
+    },
+    async metric(name) {
+      const headers = { authorization: `Bearer ${adminToken}` }
+      const page = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers })).text()
+      return Number(
+        page
+          .split('\n')
+          .find((line) => line.startsWith(`${name} `))
+          ?.split(' ')[1],
+      )
+    },
+    async close() {
+      client.close()
+      await tenant.close()
+      await rm(dataDir, { recursive: true, force: true })
+    },
+  }
+  return { rig, first }
+}
+
+/** The other side: how the log agrees with what the simulator saw. */
+export interface Comparison {
+  readonly rows: number
+  /** Answered, and not in the log. */
+  readonly lost: number
+  /** In the log more than once. */
+  readonly twice: number
+  /** In the log, and never sent. */
+  readonly unknown: number
+  /** By outcome; `null` for open rows. */
+  readonly outcomes: Readonly<Record<string, number>>
+}
+
+export async function compare(databaseUrl: string, { answered, sent }: MetaLedger): Promise<Comparison> {
+  const sql = postgres(databaseUrl, { max: 1 })
+  try {
+    const rows = await sql`select flow_token, coalesce(reason, outcome, 'null') as ended from exchanges`
+    const counts = new Map<string, number>()
+    const outcomes: Record<string, number> = {}
+    for (const { flow_token, ended } of rows) {
+      counts.set(flow_token, (counts.get(flow_token) ?? 0) + 1)
+      outcomes[ended] = (outcomes[ended] ?? 0) + 1
+    }
+    return {
+      rows: rows.length,
+      lost: [...answered].filter((token) => !counts.has(token)).length,
+      twice: [...counts.values()].filter((count) => count > 1).length,
+      unknown: [...counts.keys()].filter((token) => !sent.has(token)).length,
+      outcomes,
+    }
+  } finally {
+    await sql.end()
+  }
+}
+
+async function register(url: string, adminToken: string, tenantUrl: string) {
+  const { signal } = new AbortController()
+  const admin = apiOf(url, adminToken, signal)
+  const workspace = await admin('POST', '/v1/workspaces', { name: 'Durability' })
+  const apiKey = await admin('POST', `/v1/workspaces/${text(workspace, 'id')}/api-keys`, { name: 'durability' })
+  const api = apiOf(url, text(apiKey, 'key'), signal)
+  const appSecret = randomBytes(16).toString('hex')
+  const waba = await api('POST', '/v1/wabas', { wabaId: '100000000000009', appSecrets: [appSecret] })
+  await api('POST', '/v1/webhooks', { name: 'Tenant', url: tenantUrl, events: ['whatsapp.flows.exchanges'] })
+  return { endpointUri: text(waba, 'endpointUri'), publicKeyPem: text(waba, 'publicKey'), appSecret }
+}
+
+const isReply = (answer: unknown) =>
+  typeof answer === 'object' && answer !== null && 'screen' in answer && answer.screen === 'NEXT'
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address !== null ? address.port : 0
+}

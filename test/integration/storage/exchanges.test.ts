@@ -1,0 +1,153 @@
+import postgres from 'postgres'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { firstSeen } from '../../../src/domain/flow-response.ts'
+import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import {
+  type ClosedExchange,
+  closeInterrupted,
+  type OpenedExchange,
+  replayExchanges,
+  writeExchanges,
+} from '../../../src/storage/exchanges.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+
+let database: TestDatabase
+let sql: postgres.Sql
+let workspaceId = newWorkspaceId()
+const flowToken = 'a-token'
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  sql = postgres(database.url, { max: 2 })
+})
+beforeEach(async () => {
+  workspaceId = newWorkspaceId()
+  await sql`insert into workspaces (id, name) values (${workspaceId}, 'W')`
+})
+afterAll(async () => {
+  await sql.end()
+  await database.drop()
+})
+
+function opening(more: Partial<OpenedExchange> = {}): OpenedExchange {
+  const createdAt = more.createdAt ?? new Date()
+  return {
+    workspaceId,
+    id: newUuid(),
+    createdAt,
+    wabaId: '1',
+    event: 'whatsapp.flows.init',
+    action: 'init',
+    screen: null,
+    flowToken,
+    flowId: null,
+    clientId: null,
+    webhookId: null,
+    envelope: Buffer.from('{"an":"envelope"}'),
+    flowResponse: firstSeen(newId('flowResponse'), flowToken, null, createdAt),
+    ...more,
+  }
+}
+
+function closing({ id, clientId }: OpenedExchange, more: Partial<ClosedExchange> = {}): ClosedExchange {
+  return {
+    workspaceId,
+    id,
+    clientId,
+    outcome: 'replied',
+    reason: null,
+    durationMs: 12.5,
+    webhookMs: 10,
+    timings: { verify: 1, decrypt: 1, enrich: 1, webhook: 10, encrypt: 1, total: 12.5 },
+    answer: Buffer.from('{"screen":"NEXT"}'),
+    answerScreen: 'NEXT',
+    attempt: null,
+    completed: null,
+    ...more,
+  }
+}
+
+const rows = () => sql`select * from exchanges where workspace_id = ${workspaceId} order by id`
+const flowResponses = () => sql`select * from flow_responses where workspace_id = ${workspaceId}`
+
+describe('a group of rows', () => {
+  it('is written the same way apart, together, and again', async () => {
+    const [first, second] = [opening(), opening()]
+    await writeExchanges(sql, { opened: [first], closed: [] })
+    await writeExchanges(sql, { opened: [second], closed: [closing(first), closing(second)] })
+    const written = await rows()
+    expect(written.map(({ outcome }) => outcome)).toEqual(['replied', 'replied'])
+    // Acknowledgements that were lost: each is written once more, one of them alone and late.
+    await writeExchanges(sql, { opened: [second], closed: [closing(first), closing(second)] })
+    await writeExchanges(sql, { opened: [], closed: [closing(second)] })
+    await replayExchanges(sql, { opened: [first, second], closed: [closing(first)] })
+    expect(await rows()).toEqual(written)
+    expect(await flowResponses()).toHaveLength(1)
+  })
+
+  it('moves the flow token’s state with its openings and closings', async () => {
+    const opened = opening()
+    await writeExchanges(sql, { opened: [opened], closed: [] })
+    expect(await flowResponses()).toMatchObject([{ status: 'IN_PROGRESS' }])
+    const { flowResponse: state } = opened
+    const completed = state && { ...state, status: 'COMPLETED' as const, completedAt: new Date() }
+    await writeExchanges(sql, { opened: [], closed: [closing(opened, { completed })] })
+    await replayExchanges(sql, { opened: [opened], closed: [] })
+    expect(await flowResponses()).toMatchObject([{ status: 'COMPLETED' }])
+  })
+
+  it('is written as a whole or not at all', async () => {
+    const [good, bad] = [opening(), opening({ flowId: null, wabaId: null as unknown as string })]
+    await expect(writeExchanges(sql, { opened: [good, bad], closed: [] })).rejects.toThrow('23502')
+    expect(await rows()).toEqual([])
+    expect(await flowResponses()).toEqual([])
+  })
+})
+
+describe('a replay', () => {
+  it('gives no payloads to a client that was expunged meanwhile, and leaves others as they are', async () => {
+    const clientId = newId('client')
+    await sql`insert into clients (workspace_id, id, phone_number) values (${workspaceId}, ${clientId}, '+15550100777')`
+    const [gone, there] = [
+      opening({ clientId: newId('client'), screen: 'S' }),
+      opening({ clientId, flowToken: 'other' }),
+    ]
+    await replayExchanges(sql, { opened: [gone, there], closed: [] })
+    await replayExchanges(sql, { opened: [], closed: [closing(gone), closing(there)] })
+    const nothing = {
+      envelope: null,
+      answer: null,
+      answer_screen: null,
+      screen: null,
+      flow_token: null,
+      client_id: null,
+    }
+    expect(await rows()).toMatchObject([
+      { outcome: 'replied', duration_ms: 12.5, ...nothing },
+      { outcome: 'replied', client_id: clientId, flow_token: 'other', answer: Buffer.from('{"screen":"NEXT"}') },
+    ])
+    expect(await flowResponses()).toHaveLength(1)
+  })
+
+  it('gives no rows to a workspace that was deleted meanwhile', async () => {
+    const opened = opening()
+    await sql`delete from workspaces where id = ${workspaceId}`
+    await replayExchanges(sql, { opened: [opened], closed: [closing(opened)] })
+    expect(await rows()).toEqual([])
+    expect(await flowResponses()).toEqual([])
+  })
+})
+
+describe('a row that nobody closed', () => {
+  it('is closed as interrupted after a minute, and by its own closing if that comes after all', async () => {
+    const [old, young] = [opening({ createdAt: new Date(Date.now() - 61_000) }), opening()]
+    await writeExchanges(sql, { opened: [old, young], closed: [] })
+    const minuteAgo = new Date(Date.now() - 60_000)
+    expect(await closeInterrupted(sql, minuteAgo)).toBe(1)
+    expect(await closeInterrupted(sql, minuteAgo)).toBe(0)
+    const interrupted = { outcome: 'internal_error', reason: 'interrupted', duration_ms: null }
+    expect(await rows()).toMatchObject([interrupted, { outcome: null, reason: null }])
+    await writeExchanges(sql, { opened: [], closed: [closing(old)] })
+    expect(await rows()).toMatchObject([{ outcome: 'replied', reason: null, duration_ms: 12.5 }, { outcome: null }])
+  })
+})

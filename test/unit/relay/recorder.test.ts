@@ -1,0 +1,166 @@
+import fc from 'fast-check'
+import { pino } from 'pino'
+import { describe, expect, it } from 'vitest'
+import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
+import { Recorder } from '../../../src/relay/recorder.ts'
+import { decodeRow, type Row } from '../../../src/relay/row.ts'
+import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchanges.ts'
+import { eventually } from '../../support/eventually.ts'
+
+const workspaceId = 'ws_1' as WorkspaceId
+
+/** A database that does with each write what it is told; once nothing is left to do, it takes rows. */
+class ScriptedDatabase {
+  readonly written: Row[] = []
+  away = false
+  readonly #script: Mood[]
+  constructor(script: readonly Mood[]) {
+    this.#script = [...script]
+  }
+
+  async write(rows: readonly Row[]): Promise<boolean> {
+    const mood = this.#script.shift() ?? 'takes'
+    if (mood === 'slow' || mood === 'slow_then_gone') await new Promise((resolve) => setTimeout(resolve, 45))
+    else await new Promise(setImmediate)
+    this.away = mood === 'gone' || mood === 'slow_then_gone'
+    // Written all the same: the acknowledgement was lost.
+    if (!this.away || mood === 'slow_then_gone') this.written.push(...rows)
+    return !this.away
+  }
+}
+type Mood = 'takes' | 'gone' | 'slow' | 'slow_then_gone'
+
+/** A disk that fails when it is told. */
+class ScriptedSpool {
+  readonly content: Uint8Array[] = []
+  bytes = 0
+  readonly everSpooled: Row[] = []
+  isClosed = false
+  readonly #fails: boolean[]
+  #given = 0
+  constructor(fails: readonly boolean[] = []) {
+    this.#fails = [...fails]
+  }
+
+  get rows(): number {
+    return this.content.length
+  }
+  open = async () => undefined
+  adopt = async () => []
+  async append(rows: readonly Uint8Array[]): Promise<void> {
+    await new Promise(setImmediate)
+    if (this.#fails.shift()) throw new Error('disk full')
+    this.content.push(...rows)
+    this.everSpooled.push(...rows.map(decodeRow).filter((row) => row !== null))
+  }
+  async first(limit: number): Promise<readonly Uint8Array[]> {
+    await new Promise(setImmediate)
+    this.#given = Math.min(limit, this.content.length)
+    return this.content.slice(0, this.#given)
+  }
+  async removeFirst(): Promise<void> {
+    await new Promise(setImmediate)
+    this.content.splice(0, this.#given)
+  }
+  async close(): Promise<void> {
+    this.isClosed = true
+  }
+}
+
+function recorderOf(script: readonly Mood[], fails: readonly boolean[] = []) {
+  const database = new ScriptedDatabase(script)
+  const spool = new ScriptedSpool(fails)
+  let lost = 0
+  const rowsLost = (count: number) => {
+    lost += count
+  }
+  const metrics = { rowsWaiting: () => {}, rowsSpooled: () => {}, rowsLost }
+  const recorder = new Recorder({ writer: database, spool, log: pino({ enabled: false }), metrics })
+  return { database, spool, recorder, lost: () => lost }
+}
+
+const opened = (flowToken: string) =>
+  ({ workspaceId, id: newUuid(), flowToken, envelope: null }) as unknown as OpenedExchange
+const closed = ({ id }: OpenedExchange) => ({ workspaceId, id, answer: null }) as unknown as ClosedExchange
+const names = (rows: readonly Row[]) => rows.map(({ kind, row }) => `${kind} ${row.id}`)
+
+describe('a recorder', () => {
+  it('acknowledges nothing that is on no disk, writes all, and keeps each flow token’s order, whatever fails', async () => {
+    const mood = fc.constantFrom<Mood>('takes', 'gone', 'slow', 'slow_then_gone')
+    const script = fc.array(mood, { maxLength: 6 })
+    const calls = fc.array(fc.record({ token: fc.constantFrom('a', 'b', 'c'), turns: fc.nat({ max: 3 }) }), {
+      maxLength: 30,
+    })
+    await fc.assert(
+      fc.asyncProperty(script, calls, async (moods, made) => {
+        const { database, spool, recorder, lost } = recorderOf(moods)
+        const recorded: string[] = []
+        const byToken = new Map<string, string[]>()
+        const answers: Promise<void>[] = []
+        for (const { token, turns } of made) {
+          const row = opened(token)
+          byToken.set(token, [...(byToken.get(token) ?? []), row.id])
+          const acknowledged = recorder.opened(row, 30).then(() => {
+            const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
+            if (durable.has(row.id)) recorded.push(row.id)
+            recorder.closed(closed(row), token)
+          })
+          answers.push(acknowledged)
+          for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+        }
+        await Promise.all(answers)
+        expect(recorded).toHaveLength(made.length)
+        await eventually(() => new Set(names(database.written)).size === made.length * 2 && spool.rows === 0)
+        for (const ids of byToken.values()) {
+          // Rows may come again, so the first coming of each counts.
+          const seen = [...new Set(database.written.filter(({ kind }) => kind === 'opened').map(({ row }) => row.id))]
+          expect(seen.filter((id) => ids.includes(id))).toEqual(ids)
+        }
+        for (const { id } of database.written.map(({ row }) => row)) {
+          const both = names(database.written).filter((name) => name.endsWith(id))
+          expect(both[0]).toBe(`opened ${id}`)
+        }
+        expect([await recorder.close(1000), lost()]).toEqual([0, 0])
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  it('lets answers go when neither takes their rows, and writes them later', async () => {
+    const { database, recorder } = recorderOf(['gone', 'gone'], [true])
+    const row = opened('a')
+    await recorder.opened(row, 20)
+    expect(database.written).toEqual([])
+    await eventually(() => names(database.written).includes(`opened ${row.id}`))
+    await recorder.close(1000)
+  })
+
+  it('bounds what waits in memory: the oldest rows are lost and counted', async () => {
+    const forever = Array<Mood>(1000).fill('gone')
+    const { recorder, lost } = recorderOf(forever, Array<boolean>(1000).fill(true))
+    const large = Buffer.alloc(1024 * 1024)
+    const answers = Array.from({ length: 100 }, (_, index) =>
+      recorder.opened({ ...opened(String(index)), envelope: large }, 20),
+    )
+    await Promise.all(answers)
+    expect(lost()).toBeGreaterThan(30)
+    const left = await recorder.close(10)
+    expect(lost()).toBe(100)
+    expect(left).toBeLessThan(70)
+  })
+
+  it('at its end brings to the disk what the database does not take', async () => {
+    const { database, spool, recorder, lost } = recorderOf(Array<Mood>(1000).fill('gone'))
+    for (let call = 0; call < 1200; call++) void recorder.opened(opened('a'))
+    expect(await recorder.close(1000)).toBe(0)
+    expect(spool.rows).toBe(1200)
+    expect([database.written.length, lost(), spool.isClosed]).toEqual([0, 0, true])
+  })
+
+  it('does not hold an exchange back for rows that are in the spool', async () => {
+    const { recorder } = recorderOf(Array<Mood>(1000).fill('gone'))
+    await recorder.opened(opened('a'), 20)
+    await recorder.settled(workspaceId, 'a')
+    await recorder.close(10)
+  })
+})
