@@ -2,12 +2,12 @@ import closeWithGrace from 'close-with-grace'
 import { type AppConfig, createApp, StartRefused } from './app.ts'
 import { type Config, ConfigInvalid, readConfig } from './config.ts'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
+import { migrate } from './migrate.ts'
 import { describeError } from './ops/logger.ts'
 import { reseal } from './reseal.ts'
 import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
-import { migrate } from './storage/migrate.ts'
 
 type Print = (line: string) => void
 

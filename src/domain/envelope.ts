@@ -1,8 +1,9 @@
-import { exchangeEvent } from './events.ts'
+import { exchangeEvent, type Notice, resourceTypeOf } from './events.ts'
 import type { ExchangeRequest } from './exchange.ts'
 import type { Flow } from './flow.ts'
 import { type FlowResponse, type FlowResponseStatus, isSharedToken } from './flow-response.ts'
 import type { WorkspaceId } from './ids.ts'
+import type { JsonObject } from './json.ts'
 
 /** A tenant's customer. Times are Dates. */
 export interface Client {
@@ -65,10 +66,7 @@ export function buildEnvelope(parts: EnvelopeParts): string {
     resourceId: request.flowToken,
     changes: null,
     data: {
-      client: records.client && clientMember(records.client),
-      conversation: records.conversation && conversationMember(records.conversation, parts.workspaceId, records.client),
-      flow: flowMember(parts.flow, parts.wabaId),
-      flowResponse: flowResponseMember(request.flowToken, records.flowResponse),
+      ...recordMembers(parts.workspaceId, parts.wabaId, request.flowToken, parts.flow, records),
       flowExchange: {
         action: request.action,
         screen: request.screen,
@@ -78,6 +76,63 @@ export function buildEnvelope(parts: EnvelopeParts): string {
       },
     },
   })
+}
+
+/** An event that tells and does not ask. */
+export interface NoticeParts {
+  readonly id: string
+  readonly event: Notice
+  readonly workspaceId: WorkspaceId
+  readonly now: Date
+  /** The flow token, or our id of the flow: what the event's resourceType says. */
+  readonly resourceId: string | null
+  readonly changes: JsonObject | null
+  readonly data: NoticeData
+}
+
+/** `data` of a notice: the records that all events have, then the event's own member. */
+export type NoticeData = NoticeRecords & JsonObject
+interface NoticeRecords {
+  readonly client: object | null
+  readonly conversation: object | null
+  readonly flow: object
+  readonly flowResponse: object | null
+}
+
+/** The exact text of an event that is no exchange: contract.md §4, members in its order. */
+export function buildNotice({ id, event, workspaceId, now, resourceId, changes, data }: NoticeParts): string {
+  return JSON.stringify({
+    id,
+    event,
+    workspaceId,
+    timestamp: now.toISOString(),
+    source: 'whatsapp.flows',
+    resourceType: resourceTypeOf(event),
+    resourceId,
+    changes,
+    data,
+  })
+}
+
+/** The records of an event about a flow token, as an exchange's envelope shows them. */
+export function recordMembers(
+  workspaceId: WorkspaceId,
+  wabaId: string,
+  flowToken: string | null,
+  flow: Flow | null,
+  records: ExchangeRecords,
+): NoticeRecords {
+  return {
+    client: records.client && clientMember(records.client),
+    conversation: records.conversation && conversationMember(records.conversation, workspaceId, records.client),
+    flow: flowMember(flow, wabaId),
+    flowResponse: flowResponseMember(flowToken, records.flowResponse),
+  }
+}
+
+/** The records of an event about a flow: all but the flow are null. */
+export function flowRecordMembers(wabaId: string, metaFlowId: string, flow: Flow | null): NoticeRecords {
+  return { client: null, conversation: null, flow: { ...flowMember(flow, wabaId), metaFlowId }, flowResponse: null }
 }
 
 function clientMember(client: Client) {

@@ -1,5 +1,5 @@
-import { buildEnvelope } from './envelope.ts'
-import { type ExchangeAction, exchangeActions, resourceTypeOf, type WebhookEvent } from './events.ts'
+import { buildEnvelope, buildNotice, flowRecordMembers, recordMembers } from './envelope.ts'
+import { type ExchangeAction, exchangeActions, type Notice, resourceTypeOf, type WebhookEvent } from './events.ts'
 import {
   exampleClient,
   exampleConversation,
@@ -81,41 +81,22 @@ function exchange(
   }
 }
 
-type Notice = Exclude<WebhookEvent, 'whatsapp.flows.init' | 'whatsapp.flows.screen_advance' | 'whatsapp.flows.back'>
-
 function notice(event: Notice, stamp: SampleStamp): EventSample {
-  const resourceType = resourceTypeOf(event)
-  const resourceId = resourceType === 'flow' ? exampleFlow.id : exampleFlowToken
-  const envelope = {
-    id: stamp.id,
-    event,
-    workspaceId: stamp.workspaceId,
-    timestamp: stamp.now.toISOString(),
-    source: 'whatsapp.flows',
-    resourceType,
-    resourceId,
-    changes: event === 'whatsapp.flows.status_changed' ? { status: { from: 'DRAFT', to: 'PUBLISHED' } } : null,
-    data: { ...recordsOf(event, stamp), ...ownMember(event) },
-  }
+  const resourceId = resourceTypeOf(event) === 'flow' ? exampleFlow.id : exampleFlowToken
+  const changes = event === 'whatsapp.flows.status_changed' ? { status: { from: 'DRAFT', to: 'PUBLISHED' } } : null
+  const data = { ...recordsOf(event, stamp), ...ownMember(event) }
   const plain = event === 'whatsapp.flows.error' ? JSON.stringify(reportedError) : null
-  return { resourceId, envelope: JSON.stringify(envelope), plain }
+  return { resourceId, envelope: buildNotice({ ...stamp, event, resourceId, changes, data }), plain }
 }
 
-/** The records of every event, as an exchange's envelope shows them. */
-function recordsOf(event: Notice, stamp: SampleStamp): JsonObject {
-  const { data } = JSON.parse(exchange(stamp, 'data_exchange', 'SUMMARY', {}).envelope)
-  const { client, conversation, flow: known, flowResponse } = data
-  if (resourceTypeOf(event) === 'flow') {
-    return {
-      client: null,
-      conversation: null,
-      flow: { ...known, metaFlowId: exampleFlow.metaFlowId },
-      flowResponse: null,
-    }
-  }
-  const completion = { status: 'COMPLETED', completedAt: exampleNow.toISOString() }
-  const isCompletion = event === 'whatsapp.flows.completed'
-  return { client, conversation, flow: known, flowResponse: { ...flowResponse, ...(isCompletion ? completion : {}) } }
+function recordsOf(event: Notice, { workspaceId }: SampleStamp) {
+  if (resourceTypeOf(event) === 'flow') return flowRecordMembers(exampleWabaId, exampleFlow.metaFlowId, exampleFlow)
+  const flowResponse =
+    event === 'whatsapp.flows.completed'
+      ? { ...exampleFlowResponse, status: 'COMPLETED' as const, completedAt: exampleNow }
+      : exampleFlowResponse
+  const records = { client: exampleClient, conversation: exampleConversation, flowResponse }
+  return recordMembers(workspaceId, exampleWabaId, exampleFlowToken, exampleFlow, records)
 }
 
 /** As a phone reports an error: protocol.md 2.6. */

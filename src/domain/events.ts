@@ -13,7 +13,9 @@ export type ExchangeEvent = (typeof eventOfAction)[ExchangeAction]
 /** Subscription only: stands for the three exchange events. */
 export const umbrellaEvent = 'whatsapp.flows.exchanges'
 
+export const completedEvent = 'whatsapp.flows.completed'
 export const errorEvent = 'whatsapp.flows.error'
+export const fallbackEvent = 'whatsapp.flows.fallback'
 
 /** Everything a webhook can subscribe to. */
 export const subscribableEvents = [
@@ -21,9 +23,9 @@ export const subscribableEvents = [
   'whatsapp.flows.screen_advance',
   'whatsapp.flows.back',
   umbrellaEvent,
-  'whatsapp.flows.completed',
+  completedEvent,
   errorEvent,
-  'whatsapp.flows.fallback',
+  fallbackEvent,
   'whatsapp.flows.status_changed',
   'whatsapp.flows.alert',
 ] as const
@@ -31,6 +33,9 @@ export type SubscribableEvent = (typeof subscribableEvents)[number]
 
 /** Every event that is sent: all but the umbrella. */
 export type WebhookEvent = Exclude<SubscribableEvent, typeof umbrellaEvent>
+
+/** Events that tell and do not ask. */
+export type Notice = Exclude<WebhookEvent, ExchangeEvent>
 
 const exchangeEvents: ReadonlySet<string> = new Set(Object.values(eventOfAction))
 

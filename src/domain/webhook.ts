@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type ExchangeEvent, type SubscribableEvent, umbrellaEvent } from './events.ts'
+import { type ExchangeEvent, type Notice, type SubscribableEvent, umbrellaEvent } from './events.ts'
 import { isObject, type JsonObject, parseJsonObject } from './json.ts'
 
 export const webhookFormats = ['envelope', 'plain'] as const
@@ -57,10 +57,23 @@ export function chooseWebhook<W extends WebhookSubscription>(
   return { responder, observers }
 }
 
+/** The webhooks that are told of a notice: active, subscribed to it, and to its flow if they chose flows. */
+export function subscribersOf<W extends WebhookSubscription>(
+  webhooks: readonly W[],
+  event: Notice,
+  flowId: string | null,
+): W[] {
+  return webhooks.filter((webhook) => webhook.active && webhook.events.includes(event) && takesFlow(webhook, flowId))
+}
+
 function takes(webhook: WebhookSubscription, event: ExchangeEvent, flowId: string | null): boolean {
   if (!webhook.active) return false
   if (!webhook.events.includes(event) && !webhook.events.includes(umbrellaEvent)) return false
-  return webhook.flowIds === null || (flowId !== null && webhook.flowIds.includes(flowId))
+  return takesFlow(webhook, flowId)
+}
+
+function takesFlow({ flowIds }: WebhookSubscription, flowId: string | null): boolean {
+  return flowIds === null || (flowId !== null && flowIds.includes(flowId))
 }
 
 function rank(webhook: WebhookSubscription, event: ExchangeEvent): number {

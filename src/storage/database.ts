@@ -24,6 +24,8 @@ export interface Database extends Queryable {
   readonly sql: postgres.Sql
   /** For reads that an exchange may give up on: those keep their connection until the database answers, and rows must not wait for them. */
   readonly reads: postgres.Sql
+  /** For asynchronous deliveries and what runs in the background: neither exchanges nor API calls queue behind them. */
+  readonly work: postgres.Sql
   readonly url: string
   /**
    * Opens new pools and lets the old ones finish, at most once in 5 s. For whoever saw the database away: postgres.js 3.4
@@ -43,21 +45,19 @@ export interface DatabaseOptions {
 
 /** Of each of the two pools of the exchange path. Four keep one core busy; more would only queue in the database. */
 const exchangeConnections = 4
+const workConnections = 4
 const renewEveryMs = 5000
 /** How long pools may finish what is under way before their connections are cut, seconds. */
 const endSeconds = 2
 
-/** Opens the two pools. Connects on first use: a database that is away does not stop the process from starting. */
+/** Opens the pools. Connects on first use: a database that is away does not stop the process from starting. */
 export function openDatabase(options: DatabaseOptions): Database {
   let pools = openPools(options)
   let renewedAt = performance.now()
   const ending = new Set<Promise<void>>()
-  const end = ({ sql, reads, apiClient }: Pools): Promise<void> => {
-    const ended = Promise.all([
-      sql.end({ timeout: endSeconds }),
-      reads.end({ timeout: endSeconds }),
-      apiClient.end({ timeout: endSeconds }),
-    ]).then(() => {
+  const end = ({ sql, reads, work, apiClient }: Pools): Promise<void> => {
+    const clients = [sql, reads, work, apiClient]
+    const ended = Promise.all(clients.map((client) => client.end({ timeout: endSeconds }))).then(() => {
       ending.delete(ended)
     })
     ending.add(ended)
@@ -69,6 +69,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     },
     get reads() {
       return pools.reads
+    },
+    get work() {
+      return pools.work
     },
     get orm() {
       return pools.orm
@@ -97,6 +100,7 @@ export function openDatabase(options: DatabaseOptions): Database {
 interface Pools extends Queryable {
   readonly sql: postgres.Sql
   readonly reads: postgres.Sql
+  readonly work: postgres.Sql
   readonly apiClient: postgres.Sql
 }
 
@@ -105,6 +109,7 @@ function openPools(options: DatabaseOptions): Pools {
   return {
     sql: openPool(options, exchangeConnections),
     reads: openPool(options, exchangeConnections),
+    work: openPool(options, workConnections),
     apiClient,
     orm: drizzle({ client: apiClient, schema }),
   }
@@ -197,6 +202,33 @@ export function transaction<T>(
 ): Promise<T> {
   const run = () => database.orm.transaction((orm) => work({ orm } as unknown as Transaction))
   return storing(operation, run, timeoutMs)
+}
+
+/** A statement and its values, on a pool or in a transaction; `rows` as the driver gives them. */
+export interface Statements {
+  executeSql(text: string, values?: unknown[]): Promise<{ rows: Record<string, unknown>[] }>
+}
+
+/** For a library that brings its own SQL. */
+export function statementsOf(client: postgres.Sql | postgres.TransactionSql): Statements {
+  return {
+    async executeSql(text, values = []) {
+      // Without values the simple protocol, which takes several statements at once.
+      if (values.length === 0) return { rows: (await runScript(client, text)).flat() }
+      return { rows: await client.unsafe(text, values as postgres.ParameterOrJSON<never>[], { prepare: true }) }
+    },
+  }
+}
+
+/** A script with a transaction of its own needs a connection to itself. */
+async function runScript(client: postgres.Sql | postgres.TransactionSql, text: string): Promise<postgres.Row[]> {
+  if (!('reserve' in client) || !/^\s*begin\b/i.test(text)) return await client.unsafe(text)
+  const reserved = await client.reserve()
+  try {
+    return await reserved.unsafe(text)
+  } finally {
+    reserved.release()
+  }
 }
 
 /** PostgreSQL's text has no NUL: what phones send is stored with the replacement character in its place. */

@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import type { FlowResponse } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
+import { byteas, jsons, numbers, texts, times } from './arrays.ts'
 import { storable, storing } from './database.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
 
@@ -207,25 +208,3 @@ function upsertFlowResponses(tx: postgres.ISql, rows: readonly OwnedState[]) {
         then r.completed_at else excluded.completed_at end,
       updated_at = greatest(r.updated_at, excluded.updated_at)`
 }
-
-const texts = <R>(rows: readonly R[], of: (row: R) => string | null) =>
-  rows.map((row) => {
-    const value = of(row)
-    return value === null ? null : storable(value)
-  })
-const times = <R>(rows: readonly R[], of: (row: R) => Date | null) => rows.map((row) => of(row)?.toISOString() ?? null)
-const numbers = <R>(rows: readonly R[], of: (row: R) => number | null) =>
-  rows.map((row) => {
-    const value = of(row)
-    return value === null ? null : String(value)
-  })
-const jsons = <R>(rows: readonly R[], of: (row: R) => unknown) =>
-  rows.map((row) => {
-    const value = of(row)
-    return value === null ? null : JSON.stringify(value)
-  })
-const byteas = <R>(rows: readonly R[], of: (row: R) => Buffer | null) =>
-  rows.map((row) => {
-    const value = of(row)
-    return value === null ? null : `\\x${value.toString('hex')}`
-  })

@@ -1,5 +1,4 @@
 import { fileURLToPath } from 'node:url'
-import { sql } from 'drizzle-orm'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
@@ -14,19 +13,24 @@ const lockId = 0x72_6c_76
 /** A migration may rewrite a large table: an hour, in ms. */
 const migrateMs = 3_600_000
 
-/** Applies all pending migrations, in order, one process at a time. Throws StorageError. */
-export async function migrate(url: string): Promise<void> {
+/** Applies all pending migrations of the tables, in order. Throws StorageError. */
+export function migrateTables(url: string): Promise<void> {
+  return migrating(url, 'migrate', (client) => applyMigrations(drizzle({ client }), { migrationsFolder }))
+}
+
+/** Runs a change of tables on a connection of its own, one process at a time. Throws StorageError. */
+export async function migrating(
+  url: string,
+  operation: string,
+  change: (client: postgres.Sql) => Promise<void>,
+): Promise<void> {
   const client = postgres(url, { max: 1, onnotice: () => undefined, connection: { application_name: 'relevo' } })
+  const work = async () => {
+    await client`select pg_advisory_lock(${lockId})`
+    await change(client)
+  }
   try {
-    await storing(
-      'migrate',
-      async () => {
-        const orm = drizzle({ client })
-        await orm.execute(sql`select pg_advisory_lock(${lockId})`)
-        await applyMigrations(orm, { migrationsFolder })
-      },
-      migrateMs,
-    )
+    await storing(operation, work, migrateMs)
   } finally {
     await client.end({ timeout: 5 })
   }

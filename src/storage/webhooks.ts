@@ -12,7 +12,10 @@ export type Webhook = Omit<typeof webhooks.$inferSelect, 'workspaceId' | 'header
 }
 
 /** Header values and signing secret are sealed before they come here. */
-export type NewWebhook = Omit<typeof webhooks.$inferSelect, 'workspaceId' | 'createdAt' | 'updatedAt'>
+export type NewWebhook = Omit<
+  typeof webhooks.$inferSelect,
+  'workspaceId' | 'createdAt' | 'updatedAt' | 'deliveriesDisabledAt' | 'failingSince' | 'failureWarnedAt'
+>
 export interface NewSigningSecret {
   readonly id: string
   readonly signingSecretSealed: Buffer

@@ -1,5 +1,5 @@
+import { migrate } from '../../src/migrate.ts'
 import { startEmbedded } from '../../src/storage/embedded.ts'
-import { migrate } from '../../src/storage/migrate.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
 import { databaseRun, type Ending, printDatabase } from './database-run.ts'
 import { killRun, printKills } from './kill-run.ts'

@@ -39,10 +39,14 @@ export const flowResponses = pgTable(
     index('flow_responses_of_conversation')
       .on(t.workspaceId, t.conversationId)
       .where(sql`${t.conversationId} is not null`),
+    // An `nfm_reply` names the message that sent the flow (protocol.md 5.3).
+    index('flow_responses_of_message').on(t.workspaceId, t.messageId).where(sql`${t.messageId} is not null`),
+    // For the sweep that expires them.
+    index('flow_responses_open').on(t.expiresAt).where(sql`${t.status} in ('SENT', 'IN_PROGRESS')`),
   ],
 )
 
-/** One row per call that decrypted. `outcome` is null until the row is closed. */
+/** One row per call that decrypted. `outcome` is null until the row is closed. Partitioned by day: the id begins with its time. */
 export const exchanges = pgTable(
   'exchanges',
   {
@@ -63,6 +67,8 @@ export const exchanges = pgTable(
     reason: text('reason'),
     durationMs: doublePrecision('duration_ms'),
     webhookMs: doublePrecision('webhook_ms'),
+    /** From dispatch to the end of a reply that came after the deadline. */
+    lateReplyMs: doublePrecision('late_reply_ms'),
     timings: jsonb('timings').$type<ExchangeTimings>(),
     // Bytes and not jsonb: jsonb does not keep what was signed.
     envelope: bytes('envelope'),

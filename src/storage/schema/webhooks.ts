@@ -19,6 +19,11 @@ export const webhooks = pgTable(
     fallback: json('fallback').$type<WebhookFallback>(),
     format: text('format').$type<WebhookFormat>().notNull(),
     breakerMode: text('breaker_mode').$type<'on' | 'off'>().notNull(),
+    /** Since when asynchronous deliveries are stopped: contract.md §4. */
+    deliveriesDisabledAt: time('deliveries_disabled_at'),
+    /** Since when every attempt of an asynchronous delivery failed; null after a success. */
+    failingSince: time('failing_since'),
+    failureWarnedAt: time('failure_warned_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },

@@ -1,0 +1,65 @@
+import type postgres from 'postgres'
+import type { WebhookEvent } from '../domain/events.ts'
+import { newUuid, type WorkspaceId } from '../domain/ids.ts'
+import type { WebhookFormat } from '../domain/webhook.ts'
+import { statementsOf } from '../storage/database.ts'
+import { insertDeliveries, type NewDelivery } from '../storage/deliveries.ts'
+import type { Backlog } from './backlog.ts'
+import type { Queue } from './queue.ts'
+
+/** An event that webhooks are told of asynchronously. */
+export interface Announcement {
+  readonly workspaceId: WorkspaceId
+  /** The envelope's id. */
+  readonly id: string
+  readonly event: WebhookEvent
+  /** The envelope's timestamp. */
+  readonly now: Date
+  readonly resourceId: string | null
+  readonly flowId: string | null
+  readonly clientId: string | null
+  readonly envelope: Buffer
+  /** Meta's decrypted body, where there is one: what a `plain` webhook gets. */
+  readonly plain: Buffer | null
+}
+
+/** One delivery for each of these webhooks; of one whose queue is full it is `exhausted` at once. */
+export function deliveriesTo(
+  webhooks: readonly { readonly id: string; readonly format: WebhookFormat }[],
+  announcement: Announcement,
+  backlog: Backlog,
+): NewDelivery[] {
+  const { workspaceId, id: eventId, event, now, resourceId, flowId, clientId, envelope, plain } = announcement
+  const createdAt = new Date()
+  return webhooks.map(({ id: webhookId, format }) => ({
+    workspaceId,
+    id: newUuid(createdAt.getTime()),
+    webhookId,
+    eventId,
+    event,
+    resourceId,
+    occurredAt: now,
+    envelope: format === 'plain' && plain !== null ? plain : envelope,
+    flowId,
+    clientId,
+    createdAt,
+    reason: backlog.admit(workspaceId, webhookId) ? null : 'queue_full',
+  }))
+}
+
+/** Writes deliveries and sets their alarms in the transaction `tx`. Repeatable. */
+export async function enqueue(
+  queue: Queue,
+  tx: postgres.TransactionSql,
+  deliveries: readonly NewDelivery[],
+): Promise<void> {
+  if (deliveries.length === 0) return
+  const waiting = deliveries.filter(({ reason, envelope }) => reason === null && envelope !== null)
+  const alarms = waiting.map(({ id, workspaceId, webhookId }) => ({
+    deliveryId: id,
+    workspaceId,
+    webhookId,
+    dueAt: null,
+  }))
+  await Promise.all([insertDeliveries(tx, deliveries), queue.set(statementsOf(tx), alarms)])
+}

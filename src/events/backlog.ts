@@ -1,0 +1,70 @@
+import { mostWaiting } from '../domain/delivery.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Database } from '../storage/database.ts'
+import { countWaiting } from '../storage/deliveries.ts'
+
+const recountMs = 1000
+
+interface Waiting {
+  readonly workspaceId: WorkspaceId
+  /** As last counted. */
+  counted: number
+  /** What this process added since. */
+  added: number
+}
+
+/**
+ * How many deliveries wait for each webhook, so that there are never many more than 50,000 (contract.md §4). An exchange must not wait
+ * for a count of 50,000 rows, so webhooks to which something was added are counted beside it, once a second; between two counts this
+ * process knows what it added itself. What others add within that second may come on top.
+ */
+export class Backlog {
+  readonly #database: Database
+  readonly #log: Log
+  readonly #webhooks = new Map<string, Waiting>()
+  #timer: NodeJS.Timeout | null = null
+  #counting: Promise<void> = Promise.resolve()
+
+  constructor(database: Database, log: Log) {
+    this.#database = database
+    this.#log = log
+  }
+
+  /** Whether one more delivery may wait for this webhook. It is counted. */
+  admit(workspaceId: WorkspaceId, webhookId: string): boolean {
+    const waiting = this.#webhooks.get(webhookId) ?? { workspaceId, counted: 0, added: 0 }
+    this.#webhooks.set(webhookId, waiting)
+    this.#timer ??= setTimeout(() => this.#recount(), recountMs).unref()
+    if (waiting.counted + waiting.added >= mostWaiting) return false
+    waiting.added++
+    return true
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    await this.#counting
+  }
+
+  #recount(): void {
+    this.#counting = this.#count().finally(() => {
+      this.#timer = this.#webhooks.size === 0 ? null : setTimeout(() => this.#recount(), recountMs).unref()
+    })
+  }
+
+  async #count(): Promise<void> {
+    const counting = [...this.#webhooks].map(([webhookId, waiting]) => ({ webhookId, waiting, added: waiting.added }))
+    try {
+      const webhooks = counting.map(({ webhookId, waiting: { workspaceId } }) => ({ workspaceId, webhookId }))
+      const counts = await countWaiting(this.#database.work, webhooks, mostWaiting)
+      for (const { webhookId, waiting, added } of counting) {
+        waiting.counted = counts.get(webhookId) ?? 0
+        waiting.added -= added
+        // Whoever has nothing waiting is counted anew when something comes.
+        if (waiting.counted + waiting.added === 0) this.#webhooks.delete(webhookId)
+      }
+    } catch (error) {
+      this.#log.debug({ error }, 'waiting deliveries not counted')
+    }
+  }
+}

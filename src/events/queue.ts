@@ -1,0 +1,166 @@
+import { getConstructionPlans, getMigrationPlans, PgBoss } from 'pg-boss'
+import { asynchronousDeadlineMs } from '../domain/delivery.ts'
+import { type Database, type Statements, statementsOf } from '../storage/database.ts'
+import { migrating } from '../storage/migrate.ts'
+
+const schema = 'relevo_queue'
+const queueName = 'deliveries'
+
+/**
+ * A process that died no longer says that its attempts live; after so long another takes them up. With the passes of
+ * {@link Queue.supervise} 15 s apart that is within 30 s: contract.md §4 promises 45.
+ */
+const heartbeatSeconds = 15
+/** How often a living process says so, ms. */
+export const heartbeatMs = 5000
+/** Even a process that says so must end an attempt some time: what it takes, its writing down included. */
+const leaseSeconds = 60
+export const superviseMs = 15_000
+
+/** When a delivery's next attempt is due. The row in `deliveries` is the truth, this its alarm clock. */
+export interface Alarm {
+  readonly deliveryId: string
+  readonly workspaceId: string
+  readonly webhookId: string
+  /** Null: now. */
+  readonly dueAt: Date | null
+}
+
+export interface RungAlarm {
+  readonly deliveryId: string
+  readonly workspaceId: string
+  readonly webhookId: string
+}
+
+export interface TakeOptions {
+  readonly limit: number
+  /** How many of one webhook may be under way, in all processes. */
+  readonly perWebhook: number
+  readonly exceptWebhooks: readonly string[]
+}
+
+/**
+ * The queue of asynchronous deliveries on pg-boss (docs/adr/0003-asynchronous-deliveries.md): at most one alarm per delivery, named by its id.
+ * All methods may throw what the driver throws.
+ */
+export class Queue {
+  readonly #boss: PgBoss
+  #starting: Promise<PgBoss> | null = null
+
+  constructor(database: Database) {
+    // Looked up at each statement: the pool is renewed when the database was away.
+    const work: Statements = { executeSql: (text, values) => statementsOf(database.work).executeSql(text, values) }
+    this.#boss = bossOn(work)
+  }
+
+  /** Sets alarms in the transaction that `statements` runs in; one that is set stays as it is. */
+  async set(statements: Statements, alarms: readonly Alarm[]): Promise<void> {
+    if (alarms.length === 0) return
+    const jobs = alarms.map(({ deliveryId, workspaceId, webhookId, dueAt }) => ({
+      id: deliveryId,
+      data: { workspaceId },
+      group: { id: webhookId },
+      ...(dueAt === null ? {} : { startAfter: dueAt }),
+    }))
+    await (await this.#started()).insert(queueName, jobs, { db: statements })
+  }
+
+  /** Takes alarms that ring. Each is kept from others until it is removed, or not kept alive. */
+  async take({ limit, perWebhook, exceptWebhooks }: TakeOptions): Promise<RungAlarm[]> {
+    const options = { batchSize: limit, groupConcurrency: perWebhook, ignoreGroups: [...exceptWebhooks] }
+    const boss = await this.#started()
+    const jobs = await boss.fetch<{ workspaceId: string }>(queueName, options)
+    return jobs.map(({ id, data, groupId }) => ({
+      deliveryId: id,
+      workspaceId: data.workspaceId,
+      webhookId: groupId ?? '',
+    }))
+  }
+
+  /** Says that these are still under way. */
+  async keepAlive(deliveryIds: readonly string[]): Promise<void> {
+    if (deliveryIds.length > 0) await (await this.#started()).touch(queueName, [...deliveryIds])
+  }
+
+  /** Removes alarms in the transaction that `statements` runs in, so that they can be set anew. */
+  async remove(statements: Statements, deliveryIds: readonly string[]): Promise<void> {
+    if (deliveryIds.length > 0) await (await this.#started()).deleteJob(queueName, [...deliveryIds], { db: statements })
+  }
+
+  /** Has alarms ring again whose process died. Any process may call it, at any time: they take turns in the database. */
+  async supervise(): Promise<void> {
+    await (await this.#started()).supervise(queueName)
+  }
+
+  /** Throws where the queue's tables are not those of this release. */
+  async check(): Promise<void> {
+    await this.#started()
+  }
+
+  async close(): Promise<void> {
+    await this.#starting?.catch(() => undefined)
+    await this.#boss.stop({ graceful: false, close: false })
+  }
+
+  /** At first use, because the database may be away when the process starts. pg-boss then checks its tables. */
+  #started(): Promise<PgBoss> {
+    this.#starting ??= this.#boss.start().catch((error: unknown) => {
+      this.#starting = null
+      throw error
+    })
+    return this.#starting
+  }
+}
+
+function bossOn(statements: Statements): PgBoss {
+  if (leaseSeconds * 1000 <= asynchronousDeadlineMs || heartbeatMs * 2 >= heartbeatSeconds * 1000) {
+    throw new Error('a lease must be longer than the longest attempt')
+  }
+  const boss = new PgBoss({
+    db: statements,
+    schema,
+    migrate: false,
+    supervise: false,
+    schedule: false,
+    superviseIntervalSeconds: superviseMs / 1000,
+    monitorIntervalSeconds: 10,
+    maintenanceIntervalSeconds: 600,
+    // Its warnings are for its own table: what an operator is to watch is in our metrics.
+    warningQueueSize: 10_000_000,
+  })
+  // An EventEmitter throws an error that nobody listens to; whoever called gets it as a rejection.
+  boss.on('error', () => undefined)
+  return boss
+}
+
+/** Makes or updates the queue's tables. Throws StorageError. */
+export function migrateQueue(url: string): Promise<void> {
+  return migrating(url, 'migrate queue', async (client) => {
+    const statements = statementsOf(client)
+    const boss = bossOn(statements)
+    const version = (await boss.isInstalled()) ? await boss.schemaVersion() : null
+    if (version === null) await statements.executeSql(getConstructionPlans(schema))
+    // Plans that are printed build their indexes at once; pg-boss's own migration would leave that to a worker of its own.
+    else if (!(await isCurrent(boss))) await statements.executeSql(getMigrationPlans(schema, version))
+    await boss.createQueue(queueName, {
+      heartbeatSeconds,
+      expireInSeconds: leaseSeconds,
+      // A process that dies is no failure of the delivery: pg-boss may ring as often as it takes.
+      retryLimit: 1_000_000,
+      retryDelay: 0,
+      retentionSeconds: 30 * 86_400,
+    })
+  })
+}
+
+/** pg-boss starts on tables of its own release only. */
+async function isCurrent(boss: PgBoss): Promise<boolean> {
+  try {
+    await boss.start()
+    return true
+  } catch {
+    return false
+  } finally {
+    await boss.stop({ graceful: false, close: false })
+  }
+}
