@@ -8,12 +8,20 @@ import { createGatekeeper } from './delivery/breaker.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
+import { enqueue, ringAnew } from './events/announcement.ts'
+import { Backlog } from './events/backlog.ts'
+import { DeliveryWorker } from './events/delivery-worker.ts'
+import { Queue } from './events/queue.ts'
+import { WebhookBook } from './events/webhook-book.ts'
+import { Unsealer } from './events/webhook-signing.ts'
 import { createGraph } from './graph/client.ts'
 import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
+import { Announcer } from './relay/announcer.ts'
 import { Directory, opensFlowKeys } from './relay/directory.ts'
 import { DirectorySync } from './relay/directory-sync.ts'
+import { createErrorNotices } from './relay/error-notices.ts'
 import { Exchange } from './relay/exchange.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
 import { createForwarding } from './relay/forward.ts'
@@ -64,11 +72,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS,
   })
   const resolver = createResolver()
-  const dispatchers = createDispatchers({
-    guard,
-    resolver,
-    ...(options.webhookCa === undefined ? {} : { tls: { ca: options.webhookCa } }),
-  })
+  const egress = { guard, resolver, ...(options.webhookCa === undefined ? {} : { tls: { ca: options.webhookCa } }) }
+  const dispatchers = createDispatchers(egress)
   const graph = createGraph({
     baseUrl: config.GRAPH_API_URL,
     version: config.GRAPH_API_VERSION,
@@ -76,34 +81,67 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     guarded: dispatchers,
   })
   const gatekeeper = createGatekeeper({ now: () => performance.now() })
-  const directory = new Directory(masterKeys, log, (webhookId) => {
+  const unsealer = new Unsealer(masterKeys, (place) =>
+    log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
+  )
+  const directory = new Directory(unsealer, (webhookId) => {
     dispatchers.drop(webhookId)
     gatekeeper.forget(webhookId)
   })
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
-  const recorder = new Recorder({ writer: new RowWriter(database, log, metrics), spool, log, metrics })
+  const queue = new Queue(database)
+  const backlog = new Backlog(database, log)
+  const webhookBook = new WebhookBook(database, unsealer)
+  const asynchronous = createDispatchers(egress)
+  const worker = new DeliveryWorker({
+    database,
+    queue,
+    webhooks: webhookBook,
+    attempt: (request) => sendAttempt(asynchronous, request),
+    interrupt: () => asynchronous.interrupt(),
+    userAgent: config.WEBHOOK_USER_AGENT,
+    log,
+    metrics,
+  })
+  const wake = () => worker.wake()
+  const writer = new RowWriter(database, (tx, deliveries) => enqueue(queue, tx, deliveries), wake, log, metrics)
+  const recorder = new Recorder({ writer, spool, log, metrics })
+  const announcer = new Announcer(backlog, (deliveries) => recorder.told(deliveries))
   const interrupted = new InterruptedSweep(database, recorder, log)
   const sync = new DirectorySync(database, directory, log, {
     beforeFirstLoad: async () => {
       const pending = await countPendingMigrations(database.sql)
       if (pending > 0) throw new StartRefused(`the database lacks ${pending} migration(s): run npm run migrate`)
+      if (!(await queue.isCurrent())) throw new StartRefused('the queue lacks migrations: run npm run migrate')
     },
     firstLoad: (configs) => {
       if (!opensFlowKeys(configs, masterKeys)) throw new StartRefused('MASTER_KEY does not open the stored flow keys')
     },
     refused: (error) => options.refused?.(error instanceof StartRefused ? error : new StartRefused('start failed')),
   })
+  const sessions = createSessions(database, recorder, config.ENRICHMENT_BUDGET_MS, log)
   const forward = createForwarding({
-    sessions: createSessions(database, recorder, config.ENRICHMENT_BUDGET_MS, log),
+    sessions,
     dispatchers,
     gatekeeper,
+    announcer,
     platformAppSecrets: config.META_APP_SECRETS,
     deadlineMs: config.DEADLINE_MS,
     userAgent: config.WEBHOOK_USER_AGENT,
   })
   const signatureRequired = config.META_SIGNATURE === 'required'
   const platformAppSecrets = config.META_APP_SECRETS
-  const exchange = new Exchange({ directory, forward, recorder, metrics, log, platformAppSecrets, signatureRequired })
+  const exchange = new Exchange({
+    directory,
+    forward,
+    errorNotices: createErrorNotices({ sessions, announcer }),
+    recorder,
+    announcer,
+    metrics,
+    log,
+    platformAppSecrets,
+    signatureRequired,
+  })
 
   const server = createServer()
   let boundUrl = `http://${hostInUrl(config.HOST)}:${config.PORT}`
@@ -124,10 +162,14 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       refusalOfUrl: guard.refusalOfUrl,
       publicUrl: () => config.PUBLIC_URL ?? boundUrl,
       // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
-      configChanged: (workspaceId) =>
-        sync
+      configChanged: (workspaceId) => {
+        webhookBook.refresh()
+        return sync
           .refresh(workspaceId)
-          .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet')),
+          .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet'))
+      },
+      ringAnew: (tx, deliveries) => ringAnew(queue, tx, deliveries),
+      deliveriesAreDue: wake,
       reportError: (error, route) => {
         if (error instanceof StorageError && error.unavailable) database.renew()
         log.error({ error, route }, 'an API call failed inside Relevo')
@@ -141,6 +183,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await sync.start()
       await database.warm()
       await interrupted.start()
+      worker.start()
       await server.listen({ host: config.HOST, port: config.PORT })
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
@@ -148,13 +191,17 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     async close() {
       const graceMs = Math.max(config.DEADLINE_MS, directory.longestTimeoutMs) + drainMs
       const cut = setTimeout(() => server.server.closeAllConnections(), graceMs)
-      await server.close()
+      await Promise.all([server.close(), worker.close(drainMs)])
       clearTimeout(cut)
+      announcer.close()
       await sync.close()
       await interrupted.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
+      await backlog.close()
+      await queue.close()
       await dispatchers.close()
+      await asynchronous.close()
       await graph.close()
       resolver.close()
       await database.close()

@@ -7,6 +7,7 @@ import { type IdKind, idPrefixes } from '../domain/ids.ts'
 export const exampleId = (kind: IdKind): string => `${idPrefixes[kind]}_06cvh7k2m9p4r1s8t3w6x5y0z2`
 export const exampleWabaId = '100000000000001'
 export const exampleExchangeId = '0196a0b0-5c00-7000-8000-0000000000e1'
+export const exampleDeliveryId = '0196a0b0-5c00-7000-8000-0000000000d1'
 export const exampleTime = '2026-05-06T18:59:00.000Z'
 export const exampleTimes = { createdAt: exampleTime, updatedAt: exampleTime }
 

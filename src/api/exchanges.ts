@@ -10,11 +10,11 @@ import {
 import type { Page } from '../storage/workspaces.ts'
 import { exampleExchangeId, exampleId, exampleList, exampleTime, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
-import { iso, isoTime, reference, since, text, until } from './fields.ts'
+import { iso, isoTime, reference, since, text, until, uuidPattern } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
 import { ok, workspaceOperation } from './operation.ts'
+import { jsonOrText, sentBody } from './sent-body.ts'
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const ms = z.number().nullable()
 
 const exchangeBody = z.object({
@@ -76,32 +76,13 @@ function bodyOf(exchange: ExchangeSummary): z.input<typeof exchangeBody> {
 }
 
 function wholeBodyOf(exchange: RecordedExchange): z.input<typeof wholeExchangeBody> {
-  const envelope = read(exchange.envelope)
   return {
     ...bodyOf(exchange),
-    envelope: isEnvelopeOf(exchange.id, envelope) ? envelope : textOf(exchange.envelope),
-    reply: read(exchange.answer),
+    envelope: sentBody(exchange.id, exchange.envelope),
+    reply: jsonOrText(exchange.answer?.toString('utf8') ?? null),
     attempt: exchange.attempt,
     timings: exchange.timings,
   }
-}
-
-function isEnvelopeOf(id: string, value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'id' in value && value.id === id
-}
-
-/** JSON as a value, all else as text. */
-function read(bytes: Buffer | null): unknown {
-  const stored = textOf(bytes)
-  try {
-    return stored === null ? null : JSON.parse(stored)
-  } catch {
-    return stored
-  }
-}
-
-function textOf(bytes: Buffer | null): string | null {
-  return bytes === null ? null : bytes.toString('utf8')
 }
 
 const filter = {
@@ -116,7 +97,7 @@ const filter = {
 export const list = workspaceOperation({
   summary: 'List exchanges: the calls from Meta and how each ended',
   example: { query: { outcome: example.outcome, limit: 20 }, answer: ok(exampleList(example)) },
-  query: z.strictObject({ ...pageMembers(uuid), ...filter }),
+  query: z.strictObject({ ...pageMembers(uuidPattern), ...filter }),
   response: { 200: listOf(exchangeBody) },
   async handle({ deps, workspaceId, query }) {
     const wanted: ExchangeFilter = query
@@ -141,7 +122,7 @@ export const get = workspaceOperation({
       timings: { verify: 0.1, decrypt: 0.4, enrich: 2.2, webhook: 79.6, encrypt: 0.1, total: 84.2 },
     }),
   },
-  params: z.strictObject({ id: z.string().regex(uuid) }),
+  params: z.strictObject({ id: z.string().regex(uuidPattern) }),
   response: { 200: wholeExchangeBody },
   async handle({ deps, workspaceId, params }) {
     const exchange = await findExchange(deps.database, workspaceId, params.id)

@@ -15,6 +15,8 @@ export const possiblyEmptyText = (max: number) =>
 /** The id of another resource. Its form is not judged: what names nothing is not found. */
 export const reference = text(100)
 
+export const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
 /** The id in a route's path. */
 export const pathId = (kind: IdKind) => z.strictObject({ id: z.string().regex(idPattern(kind)) })
 

@@ -5,6 +5,7 @@ import type { ApiErrorCode } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Graph } from '../graph/client.ts'
 import type { Database } from '../storage/database.ts'
+import type { RingAnew } from '../storage/redelivery.ts'
 import type { Caller } from './caller.ts'
 
 /** What the API needs of the rest of Relevo. */
@@ -28,6 +29,10 @@ export interface ApiDeps {
   readonly publicUrl: () => string
   /** Awaited after a committed change that relays must know of, before the call is answered (contract.md §8). */
   readonly configChanged: (workspaceId: WorkspaceId) => Promise<void>
+  /** Has deliveries attempted that are due now, in the transaction that made them so. */
+  readonly ringAnew: RingAnew
+  /** Called once such a transaction is committed. */
+  readonly deliveriesAreDue: () => void
   /** For calls that end in a 5xx. `route` is the method and pattern, never the URL. */
   readonly reportError: (error: unknown, route: string) => void
 }

@@ -4,6 +4,7 @@ import * as auditLog from './audit-log.ts'
 import * as channels from './channels.ts'
 import * as clients from './clients.ts'
 import * as conversations from './conversations.ts'
+import * as deliveries from './deliveries.ts'
 import * as eventTypes from './event-types.ts'
 import * as exchanges from './exchanges.ts'
 import * as flowAtMeta from './flow-at-meta.ts'
@@ -16,6 +17,7 @@ import * as flows from './flows.ts'
 import type { OperatorOperation, WorkspaceOperation } from './operation.ts'
 import * as wabaSubscribe from './waba-subscribe.ts'
 import * as wabas from './wabas.ts'
+import * as webhookRecover from './webhook-recover.ts'
 import * as webhookTest from './webhook-test.ts'
 import * as webhooks from './webhooks.ts'
 import * as workspaces from './workspaces.ts'
@@ -79,6 +81,7 @@ export const routes: readonly Route[] = [
   { method: 'DELETE', path: '/v1/webhooks/:id', scope: 'write', ...webhooks.remove },
   { method: 'POST', path: '/v1/webhooks/:id/rotate-secret', scope: 'write', ...webhooks.rotateSecret },
   { method: 'POST', path: '/v1/webhooks/:id/test', scope: 'write', ...webhookTest.run },
+  { method: 'POST', path: '/v1/webhooks/:id/recover', scope: 'write', ...webhookRecover.recover },
   { method: 'GET', path: '/v1/event-types', scope: 'read', ...eventTypes.list },
 
   { method: 'POST', path: '/v1/clients', scope: 'write', ...clients.create },
@@ -100,6 +103,10 @@ export const routes: readonly Route[] = [
 
   { method: 'GET', path: '/v1/exchanges', scope: 'read', ...exchanges.list },
   { method: 'GET', path: '/v1/exchanges/:id', scope: 'read', ...exchanges.get },
+
+  { method: 'GET', path: '/v1/deliveries', scope: 'read', ...deliveries.list },
+  { method: 'GET', path: '/v1/deliveries/:id', scope: 'read', ...deliveries.get },
+  { method: 'POST', path: '/v1/deliveries/:id/redeliver', scope: 'write', ...deliveries.redeliver },
 
   { method: 'GET', path: '/v1/audit-log', scope: 'read', ...auditLog.list },
 ]

@@ -39,7 +39,12 @@ export const webhookInput = z.strictObject({
 })
 
 /** All but the secret, which is rotated. */
-export const webhookChanges = z.strictObject(members).partial()
+export const webhookChanges = z
+  .strictObject({
+    ...members,
+    deliveriesDisabledAt: z.null().describe('has asynchronous deliveries made again that were stopped'),
+  })
+  .partial()
 
 export const webhookBody = z.object({
   id: z.string(),
@@ -54,6 +59,12 @@ export const webhookBody = z.object({
   format: z.enum(webhookFormats),
   breaker: breakerSchema,
   signed: z.boolean(),
+  deliveriesDisabledAt: isoTime
+    .nullable()
+    .describe(
+      'since when asynchronous deliveries are stopped: after 410, or 5 days of nothing but failures; exchanges go on',
+    ),
+  failingSince: isoTime.nullable().describe('since when every attempt of an asynchronous delivery failed'),
   createdAt: isoTime,
   updatedAt: isoTime,
 })
@@ -76,6 +87,8 @@ export const webhookExample = {
   format: 'envelope' as const,
   breaker: { mode: 'on' as const },
   signed: true,
+  deliveriesDisabledAt: null,
+  failingSince: null,
   ...exampleTimes,
 }
 
@@ -84,6 +97,8 @@ export function webhookBodyOf({ headerNames, breakerMode, ...webhook }: Webhook)
     ...webhook,
     headers: headerNames,
     breaker: { mode: breakerMode },
+    deliveriesDisabledAt: iso(webhook.deliveriesDisabledAt),
+    failingSince: iso(webhook.failingSince),
     createdAt: iso(webhook.createdAt),
     updatedAt: iso(webhook.updatedAt),
   }

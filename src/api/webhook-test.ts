@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Attempt } from '../delivery/attempt.ts'
+import { asynchronousDeadlineMs } from '../domain/delivery.ts'
 import { sampleOf } from '../domain/event-samples.ts'
 import {
   isExchangeEvent,
@@ -18,9 +19,6 @@ import { exampleExchangeId, exampleId } from './example.ts'
 import { found } from './existence.ts'
 import { pathId } from './fields.ts'
 import { type ApiDeps, ok, workspaceOperation } from './operation.ts'
-
-/** What an asynchronous delivery may take: contract.md §4. */
-const asynchronousDeadlineMs = 15_000
 
 const ms = z.number()
 
@@ -103,6 +101,8 @@ function sampleRequest(
     deadlineMs,
     userAgent: deps.userAgent,
     sentAt: now,
+    attempt: 1,
+    isAnswerAwaited: isExchangeEvent(event),
   })
 }
 

@@ -24,6 +24,9 @@ export interface Attempt {
   readonly fault: Fault | null
   /** The complete body, empty if there was none; null with a failure. */
   readonly body: Buffer | null
+  readonly headers: ResponseHeaders
+  /** What came of the body, complete or not. */
+  readonly received: readonly Buffer[]
   readonly contentType: string | null
   readonly retryAfter: string | null
   readonly durationMs: number
@@ -131,6 +134,8 @@ class RunningAttempt implements ResponseHandler {
       failure: facts?.failure ?? null,
       fault: facts?.fault ?? null,
       body,
+      headers: this.#headers,
+      received: this.#chunks,
       contentType: this.#header('content-type'),
       retryAfter: this.#header('retry-after'),
       durationMs: this.#elapsedMs(),

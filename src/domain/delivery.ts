@@ -3,7 +3,13 @@ export const deliveryStatuses = ['pending', 'failed', 'delivered', 'exhausted', 
 export type DeliveryStatus = (typeof deliveryStatuses)[number]
 
 /** Why a delivery is `exhausted`. */
-export const deliveryReasons = ['schedule_ended', 'queue_full', 'webhook_disabled', 'webhook_deleted'] as const
+export const deliveryReasons = [
+  'schedule_ended',
+  'queue_full',
+  'webhook_disabled',
+  'webhook_inactive',
+  'webhook_deleted',
+] as const
 export type DeliveryReason = (typeof deliveryReasons)[number]
 
 /** How long one attempt of an asynchronous delivery may take, ms: contract.md §4. */

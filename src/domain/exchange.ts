@@ -13,6 +13,14 @@ export interface ExchangeRequest {
   readonly tokenSignature: unknown
 }
 
+/** What a phone reports: `key` is empty where it could not decrypt our answer (protocol.md 2.6). */
+export interface ReportedError {
+  readonly key: string
+  readonly message: string | null
+}
+
+export type ErrorNotification = Extract<FlowRequest, { kind: 'error_notification' }>
+
 /** What a decrypted request asks for. */
 export type FlowRequest =
   | { readonly kind: 'ping'; readonly action: 'ping'; readonly screen: null; readonly flowToken: null }
@@ -21,6 +29,8 @@ export type FlowRequest =
       readonly action: string | null
       readonly screen: string | null
       readonly flowToken: string | null
+      readonly version: string | null
+      readonly error: ReportedError
     }
   | {
       readonly kind: 'unknown_action'
@@ -39,7 +49,9 @@ export function classifyAction(body: JsonObject): FlowRequest {
   const screen = nonEmpty(body.screen)
   const flowToken = nonEmpty(body.flow_token)
   if (action === 'ping') return { kind: 'ping', action, screen: null, flowToken: null }
-  if (isErrorNotification(body.data)) return { kind: 'error_notification', action, screen, flowToken }
+  const version = typeof body.version === 'number' ? String(body.version) : nonEmpty(body.version)
+  const error = readReportedError(body.data)
+  if (error !== null) return { kind: 'error_notification', action, screen, flowToken, version, error }
   if (action === null || !Object.hasOwn(exchangeActions, action)) {
     return { kind: 'unknown_action', action, screen, flowToken }
   }
@@ -48,7 +60,7 @@ export function classifyAction(body: JsonObject): FlowRequest {
     action: exchangeActions[action as MetaAction],
     screen,
     flowToken,
-    version: typeof body.version === 'number' ? String(body.version) : nonEmpty(body.version),
+    version,
     payload: isObject(body.data) ? body.data : {},
     tokenSignature: body.flow_token_signature,
   }
@@ -60,15 +72,13 @@ function nonEmpty(value: unknown): string | null {
 
 /**
  * protocol.md 2.6: `error` or `error_key`, a string that may be empty, beside at most a string `error_message`. Anything
- * more is a form that happens to have a field of that name.
+ * more is a form that happens to have a field of that name: null.
  */
-function isErrorNotification(payload: unknown): boolean {
-  if (!isObject(payload)) return false
-  let named = false
-  for (const [member, value] of Object.entries(payload)) {
-    if (typeof value !== 'string') return false
-    if (member === 'error' || member === 'error_key') named = true
-    else if (member !== 'error_message') return false
-  }
-  return named
+function readReportedError(payload: unknown): ReportedError | null {
+  if (!isObject(payload)) return null
+  const { error, error_key: errorKey, error_message: message, ...others } = payload
+  const texts = [error, errorKey, message].filter((value) => value !== undefined)
+  if (!texts.every((value) => typeof value === 'string') || Object.keys(others).length > 0) return null
+  const key = error ?? errorKey
+  return typeof key === 'string' ? { key, message: typeof message === 'string' ? message : null } : null
 }

@@ -46,6 +46,15 @@ export class ConnectionPool implements RequestOwner {
     this.#reportIfEmpty()
   }
 
+  /** Ends requests under way, takes no more. */
+  interrupt(): void {
+    this.close()
+    for (const pending of [...this.#busy]) {
+      this.release(pending, false)
+      pending.fail(new PoolClosed())
+    }
+  }
+
   restart(pending: PendingRequest): void {
     pending.connection?.destroy()
     this.#start(pending)

@@ -8,6 +8,8 @@ export interface Dispatchers {
   of(webhookId: string, origin: string): ConnectionPool
   /** For a webhook that is gone or has moved: requests under way finish, its connections are closed. */
   drop(webhookId: string): void
+  /** Ends the requests that are under way: they fail with PoolClosed. */
+  interrupt(): void
   /** Takes no more requests; resolves when those under way have ended, which their deadlines see to. */
   close(): Promise<void>
 }
@@ -48,6 +50,9 @@ export function createDispatchers(options: ConnectorOptions & { readonly now?: C
       const pools = byWebhook.get(webhookId)
       byWebhook.delete(webhookId)
       for (const pool of pools?.values() ?? []) pool.close()
+    },
+    interrupt() {
+      for (const pool of [...alive]) pool.interrupt()
     },
     close() {
       isClosed = true

@@ -5,7 +5,7 @@ import type { WebhookFormat } from '../domain/webhook.ts'
 import { statementsOf } from '../storage/database.ts'
 import { insertDeliveries, type NewDelivery } from '../storage/deliveries.ts'
 import type { Backlog } from './backlog.ts'
-import type { Queue } from './queue.ts'
+import type { Alarm, Queue } from './queue.ts'
 
 /** An event that webhooks are told of asynchronously. */
 export interface Announcement {
@@ -62,4 +62,21 @@ export async function enqueue(
     dueAt: null,
   }))
   await Promise.all([insertDeliveries(tx, deliveries), queue.set(statementsOf(tx), alarms)])
+}
+
+/** Sets alarms anew for deliveries that are due now, in the transaction `tx`. */
+export async function ringAnew(
+  queue: Queue,
+  tx: postgres.TransactionSql,
+  deliveries: readonly Omit<Alarm, 'dueAt'>[],
+): Promise<void> {
+  const statements = statementsOf(tx)
+  await queue.remove(
+    statements,
+    deliveries.map(({ deliveryId }) => deliveryId),
+  )
+  await queue.set(
+    statements,
+    deliveries.map((delivery) => ({ ...delivery, dueAt: null })),
+  )
 }

@@ -1,6 +1,6 @@
 import { getConstructionPlans, getMigrationPlans, PgBoss } from 'pg-boss'
 import { asynchronousDeadlineMs } from '../domain/delivery.ts'
-import { type Database, type Statements, statementsOf } from '../storage/database.ts'
+import { type Database, type Statements, statementsOf, storing } from '../storage/database.ts'
 import { migrating } from '../storage/migrate.ts'
 
 const schema = 'relevo_queue'
@@ -92,9 +92,14 @@ export class Queue {
     await (await this.#started()).supervise(queueName)
   }
 
-  /** Throws where the queue's tables are not those of this release. */
-  async check(): Promise<void> {
-    await this.#started()
+  /** Whether the queue's tables are those of this release. Throws StorageError where the database cannot be asked. */
+  isCurrent(): Promise<boolean> {
+    const ask = () =>
+      this.#started().then(
+        () => true,
+        (error: unknown) => (isOfDatabase(error) ? Promise.reject(error) : false),
+      )
+    return storing('check queue', ask)
   }
 
   async close(): Promise<void> {
@@ -158,9 +163,15 @@ async function isCurrent(boss: PgBoss): Promise<boolean> {
   try {
     await boss.start()
     return true
-  } catch {
+  } catch (error) {
+    if (isOfDatabase(error)) throw error
     return false
   } finally {
     await boss.stop({ graceful: false, close: false })
   }
+}
+
+/** pg-boss's own complaints have no code. */
+function isOfDatabase(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code !== 'ERR_ASSERTION'
 }

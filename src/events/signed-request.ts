@@ -1,6 +1,6 @@
 import { standardWebhookSignature, webhookSignature } from '../crypto/webhook-signature.ts'
 import type { SignedRequest } from '../delivery/attempt.ts'
-import { isExchangeEvent, resourceTypeOf, type WebhookEvent } from '../domain/events.ts'
+import { resourceTypeOf, type WebhookEvent } from '../domain/events.ts'
 import type { WebhookSigning } from './webhook-signing.ts'
 
 /** A webhook's reply may weigh this much: contract.md §3. */
@@ -27,12 +27,16 @@ export interface Sending {
   readonly userAgent: string
   /** When this attempt is made. */
   readonly sentAt: Date
+  /** 1 for the first. */
+  readonly attempt: number
+  /** Whether the answer goes back to the phone. */
+  readonly isAnswerAwaited: boolean
 }
 
 /** Signs an event's bytes for its webhook, with all headers of contract.md §4. What is not signed cannot be sent. */
 export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending: Sending): SignedRequest {
   const { id, event, timestamp, bytes } = outgoing
-  const { deadlineMs, userAgent, sentAt } = sending
+  const { deadlineMs, userAgent, sentAt, attempt, isAnswerAwaited } = sending
   const { current, previous } = webhook.signingSecrets(sentAt)
   const live = current === null ? previous : [current, ...previous]
   const sentAtSeconds = Math.floor(sentAt.getTime() / 1000)
@@ -47,11 +51,11 @@ export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending:
     'X-Webhook-Resource-Type': resourceTypeOf(event),
     'X-Webhook-Resource-Id': resourceIdHeader(outgoing.resourceId),
     'X-Webhook-Timestamp': timestamp.toISOString(),
-    'X-Webhook-Attempt': '1',
+    'X-Webhook-Attempt': String(attempt),
     'webhook-id': id,
     'webhook-timestamp': String(sentAtSeconds),
   }
-  if (isExchangeEvent(event)) headers['X-Webhook-Timeout-Ms'] = String(deadlineMs)
+  if (isAnswerAwaited) headers['X-Webhook-Timeout-Ms'] = String(deadlineMs)
   if (current !== null) headers['X-Webhook-Signature'] = webhookSignature(bytes, current)
   if (lastPrevious !== undefined) headers['X-Webhook-Signature-Previous'] = webhookSignature(bytes, lastPrevious)
   if (live.length > 0) headers['webhook-signature'] = standardWebhookSignature(id, sentAtSeconds, bytes, live)

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { DeliveryStatus } from '../domain/delivery.ts'
 import type { Outcome } from '../domain/outcome.ts'
 
 // Meta's thresholds (1, 5, 7 s: protocol.md 2.9) and our deadline (0.7 s) are bounds, so that the share beyond each is exact.
@@ -19,6 +20,10 @@ export interface Metrics {
   rowsWaiting(count: number): void
   rowsSpooled(count: number, bytes: number): void
   rowsLost(count: number): void
+  /** Milliseconds of one attempt of an asynchronous delivery, by where it left its delivery. */
+  deliveryAttempted(status: DeliveryStatus, durationMs: number): void
+  /** Attempts of asynchronous deliveries. */
+  deliveriesUnderWay(count: number): void
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
@@ -63,7 +68,21 @@ export function createMetrics(): Metrics {
   })
   const spoolBytes = new Gauge({ name: 'relevo_spool_bytes', help: 'Bytes of these rows', registers })
   const lost = new Counter({ name: 'relevo_recorder_rows_lost_total', help: 'Rows given up on', registers })
+  const attempt = new Histogram({
+    name: 'relevo_delivery_attempt_duration_seconds',
+    help: 'Attempts of asynchronous deliveries from dispatch to the end of the answer, by where they left the delivery',
+    labelNames: ['status'],
+    buckets: [...buckets, 15],
+    registers,
+  })
+  const underWay = new Gauge({
+    name: 'relevo_delivery_attempts_under_way',
+    help: 'Attempts of asynchronous deliveries under way in this process',
+    registers,
+  })
   return {
+    deliveryAttempted: (status, durationMs) => attempt.observe({ status }, durationMs / 1000),
+    deliveriesUnderWay: (count) => underWay.set(count),
     exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),
     webhookEnded: (outcome, durationMs) => webhook.observe({ outcome }, durationMs / 1000),
     flowKeyUsed: (flowKeyId) => keyUses.inc({ flow_key: flowKeyId }),

@@ -4,8 +4,7 @@ import { type MasterKeys, openSecret } from '../crypto/sealed-secret.ts'
 import type { Flow } from '../domain/flow.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { BreakerMode, WebhookFallback, WebhookFormat, WebhookSubscription } from '../domain/webhook.ts'
-import { once, Unsealer, type WebhookSigning, webhookSigning } from '../events/webhook-signing.ts'
-import type { Log } from '../ops/logger.ts'
+import { once, type Unsealer, type WebhookSigning, webhookSigning } from '../events/webhook-signing.ts'
 import type { SealedRow, StoredWaba, StoredWebhook, WorkspaceConfig } from '../storage/account-config.ts'
 
 /** A WABA as an exchange needs it. What is sealed is opened at first use and kept: parsing a key costs a millisecond. */
@@ -51,10 +50,8 @@ export class Directory {
   readonly #forgetWebhook: (webhookId: string) => void
   #loaded = false
 
-  constructor(masterKeys: MasterKeys, log: Log, forgetWebhook: (webhookId: string) => void) {
-    this.#unsealer = new Unsealer(masterKeys, (place) =>
-      log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
-    )
+  constructor(unsealer: Unsealer, forgetWebhook: (webhookId: string) => void) {
+    this.#unsealer = unsealer
     this.#forgetWebhook = forgetWebhook
   }
 

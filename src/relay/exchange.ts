@@ -8,8 +8,10 @@ import { decodeUtf8, isTooDeep, parseJsonObject } from '../domain/json.ts'
 import { outcomes, type Refusal } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { Announcer } from './announcer.ts'
 import type { Account, Directory } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
+import type { ErrorNotices, Report } from './error-notices.ts'
 import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
@@ -31,7 +33,9 @@ export interface MetaCall {
 export interface ExchangeParts {
   readonly directory: Directory
   readonly forward: Forwarding
+  readonly errorNotices: ErrorNotices
   readonly recorder: Recorder
+  readonly announcer: Announcer
   readonly metrics: Metrics
   readonly log: Log
   /** The platform's own app secrets, accepted on every WABA besides its own. */
@@ -148,12 +152,17 @@ export class Exchange {
       case 'ping':
         return { outcome: 'answered_locally', text: active }
       case 'error_notification':
-        return { outcome: 'answered_locally', text: acknowledged }
+        return this.#acknowledge({ ledger, request, plaintext, metaFlowId })
       case 'unknown_action':
         return { outcome: 'unknown_action', text: unknownActionAnswer(request.screen) }
       case 'exchange':
         return this.#parts.forward.ask({ ledger, request, plaintext, metaFlowId })
     }
+  }
+
+  async #acknowledge(report: Report): Promise<AnswerEnding> {
+    await this.#parts.errorNotices.open(report)
+    return { outcome: 'answered_locally', text: acknowledged }
   }
 
   async #repeat(

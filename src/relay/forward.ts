@@ -14,6 +14,9 @@ import { completeScreen, type Reply, readReply } from '../domain/reply.ts'
 import { chooseWebhook } from '../domain/webhook.ts'
 import type { Dispatchers } from '../egress/dispatcher.ts'
 import { type Outgoing, signRequest } from '../events/signed-request.ts'
+import { once } from '../events/webhook-signing.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
+import type { Announcer } from './announcer.ts'
 import type { RelayWebhook } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
 import type { ExchangeLedger } from './ledger.ts'
@@ -36,6 +39,7 @@ export interface ForwardParts {
   readonly sessions: Sessions
   readonly dispatchers: Dispatchers
   readonly gatekeeper: Gatekeeper
+  readonly announcer: Announcer
   readonly platformAppSecrets: readonly string[]
   readonly deadlineMs: number
   readonly userAgent: string
@@ -47,9 +51,13 @@ interface Prepared {
   readonly flow: Flow | null
   /** The flow token's state with this exchange counted; null for tokens that make no row. */
   readonly state: FlowResponse | null
+  /** The same as webhooks are shown it; null past the budget. */
+  readonly shown: FlowResponse | null
   readonly responder: RelayWebhook | null
   /** What is sent, and recorded as sent. */
   readonly bytes: Buffer
+  /** For those who are told of the exchange and not asked. */
+  readonly deliveries: readonly NewDelivery[]
   /** Why this flow token is not served, in words for the person; null: it is. */
   readonly refusal: string | null
 }
@@ -59,15 +67,14 @@ export function createForwarding(parts: ForwardParts): Forwarding {
   async function ask(question: Question): Promise<AnswerEnding> {
     const { ledger, request } = question
     const prepared = await prepare(question)
-    const { session, flow, state, responder, bytes, refusal } = prepared
+    const { session, flow, state, shown, responder, bytes, deliveries, refusal } = prepared
     const found = {
-      flowId: flow?.id ?? null,
-      clientId: session.client?.id ?? null,
+      known: { flowToken: request.flowToken, flow, records: { ...session, flowResponse: shown } },
       webhookId: refusal === null ? (responder?.id ?? null) : null,
       envelope: bytes,
       flowResponse: state,
     }
-    ledger.open(found, responder?.timeoutMs ?? parts.deadlineMs)
+    ledger.open(found, deliveries, responder?.timeoutMs ?? parts.deadlineMs)
     // protocol.md 1.7: 427 shows the text and closes the message's button.
     if (refusal !== null) return { outcome: 'token_refused', text: JSON.stringify({ error_msg: refusal }) }
     const event = exchangeEvent(request.action)
@@ -77,29 +84,42 @@ export function createForwarding(parts: ForwardParts): Forwarding {
 
   async function prepare({ ledger, request, plaintext, metaFlowId }: Question): Promise<Prepared> {
     const { account, id, now, watch } = ledger
+    const { workspaceId, wabaId, webhooks } = account
     watch.skip()
     const session = await parts.sessions.load(account, request)
     watch.lap('enrich')
     const flow = tellFlow(account.flows, metaFlowId, session.flowResponse?.flowId ?? null, request.screen)
     const state = stateAfter(session, request, flow, now)
-    const { responder } = chooseWebhook(account.webhooks, exchangeEvent(request.action), flow?.id ?? null)
+    const shown = session.found === 'late' ? null : state
+    const event = exchangeEvent(request.action)
+    const { responder, observers } = chooseWebhook(webhooks, event, flow?.id ?? null)
     const appSecrets = [...account.appSecrets(), ...parts.platformAppSecrets]
     const tokenSignature = verifyFlowTokenSignature(request.tokenSignature, request.flowToken, appSecrets)
-    const records = { ...session, flowResponse: session.found === 'late' ? null : state }
-    const { workspaceId, wabaId } = account
-    const bytes =
-      responder?.format === 'plain'
-        ? plaintext
-        : Buffer.from(buildEnvelope({ id, workspaceId, wabaId, now, request, flow, records, tokenSignature }))
+    const records = { ...session, flowResponse: shown }
+    const envelope = once(() =>
+      Buffer.from(buildEnvelope({ id, workspaceId, wabaId, now, request, flow, records, tokenSignature })),
+    )
+    const bytes = responder?.format === 'plain' ? plaintext : envelope()
     const isUnsigned = account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow)
     const refusal = isUnsigned ? unsignedText : closedText(flow, state, now)
+    // Nobody is told of what nobody is asked.
+    const told = refusal === null && observers.length > 0 ? observers : []
+    const about = { workspaceId, id, event, now, resourceId: request.flowToken, clientId: session.client?.id ?? null }
+    const announce = () => ({ ...about, flowId: flow?.id ?? null, envelope: envelope(), plain: plaintext })
+    const deliveries = told.length === 0 ? [] : parts.announcer.observed(told, announce())
     // An unsigned token may be somebody else's: it neither makes nor moves a row.
-    return { session, flow, state: isUnsigned ? null : state, responder, bytes, refusal }
+    return { session, flow, state: isUnsigned ? null : state, shown, responder, bytes, deliveries, refusal }
   }
 
   async function send(webhook: RelayWebhook, outgoing: Outgoing, { account, watch }: ExchangeLedger): Promise<Heard> {
     const deadlineMs = webhook.timeoutMs ?? parts.deadlineMs
-    const request = signRequest(webhook, outgoing, { deadlineMs, userAgent: parts.userAgent, sentAt: new Date() })
+    const request = signRequest(webhook, outgoing, {
+      deadlineMs,
+      userAgent: parts.userAgent,
+      sentAt: new Date(),
+      attempt: 1,
+      isAnswerAwaited: true,
+    })
     const admission = parts.gatekeeper.admit(webhook.id, account.workspaceId, webhook.breakerMode)
     if (admission.kind === 'breaker_open' || admission.kind === 'overloaded')
       return { kind: 'none', outcome: admission.kind }

@@ -2,11 +2,13 @@ import type { Attempt } from '../delivery/attempt.ts'
 import { errorEvent, exchangeEvent } from '../domain/events.ts'
 import type { FlowRequest } from '../domain/exchange.ts'
 import type { FlowResponse } from '../domain/flow-response.ts'
-import { outcomes } from '../domain/outcome.ts'
+import { isFallback, type Outcome, outcomes } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
 import type { OpenedExchange } from '../storage/exchanges.ts'
 import type { RecordedAttempt } from '../storage/schema.ts'
+import type { Announcer, Known } from './announcer.ts'
 import type { Account } from './directory.ts'
 import type { Ending } from './ending.ts'
 import type { Recorder } from './recorder.ts'
@@ -23,14 +25,21 @@ export interface LedgerFacts {
 
 /** What is found out between the opening of an exchange and its answer. */
 export interface OpeningFacts {
-  readonly flowId: string | null
-  readonly clientId: string | null
+  readonly known: Known
   readonly webhookId: string | null
   readonly envelope: Buffer | null
+  /** To be stored; null where no row is made or moved. */
   readonly flowResponse: FlowResponse | null
 }
 
-const nothingFound: OpeningFacts = { flowId: null, clientId: null, webhookId: null, envelope: null, flowResponse: null }
+const noRecords = { client: null, conversation: null, flowResponse: null }
+
+interface LedgerParts {
+  readonly recorder: Recorder
+  readonly announcer: Announcer
+  readonly metrics: Metrics
+  readonly log: Log
+}
 
 /** The record of one exchange: opened at most once, closed exactly once, with its row, its log line and its metrics. */
 export class ExchangeLedger {
@@ -39,25 +48,33 @@ export class ExchangeLedger {
   readonly account: Account
   readonly watch: Stopwatch
   readonly #request: FlowRequest | null
-  readonly #parts: { readonly recorder: Recorder; readonly metrics: Metrics; readonly log: Log }
+  readonly #parts: LedgerParts
+  #known: Known
   #opened: OpenedExchange | null = null
   #recorded: Promise<void> = Promise.resolve()
 
-  constructor(parts: { recorder: Recorder; metrics: Metrics; log: Log }, facts: LedgerFacts) {
+  constructor(parts: LedgerParts, facts: LedgerFacts) {
     this.#parts = parts
     this.id = facts.id
     this.now = facts.now
     this.account = facts.account
     this.watch = facts.watch
     this.#request = facts.request
+    this.#known = { flowToken: facts.request?.flowToken ?? null, flow: null, records: noRecords }
   }
 
   /**
-   * Records what is known before the webhook is asked; it is written while the webhook thinks. `patienceMs`: until the deadline,
-   * where there is one.
+   * Records what is known before the webhook is asked; it is written while the webhook thinks, and `deliveries` with it. `patienceMs`: until
+   * the deadline, where there is one.
    */
-  open(found: OpeningFacts, patienceMs?: number): void {
+  open(found: OpeningFacts, deliveries: readonly NewDelivery[], patienceMs?: number): void {
+    this.#known = found.known
+    this.#open(found, deliveries, patienceMs)
+  }
+
+  #open(found: Omit<OpeningFacts, 'known'>, deliveries: readonly NewDelivery[], patienceMs?: number): void {
     const request = this.#request
+    const { flow, records } = this.#known
     this.#opened = {
       workspaceId: this.account.workspaceId,
       id: this.id,
@@ -67,9 +84,13 @@ export class ExchangeLedger {
       action: actionOf(request),
       screen: request?.screen ?? null,
       flowToken: request?.flowToken ?? null,
-      ...found,
+      flowId: flow?.id ?? null,
+      clientId: records.client?.id ?? null,
+      webhookId: found.webhookId,
+      envelope: found.envelope,
+      flowResponse: found.flowResponse,
     }
-    this.#recorded = this.#parts.recorder.opened(this.#opened, patienceMs)
+    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, patienceMs)
   }
 
   /**
@@ -86,7 +107,7 @@ export class ExchangeLedger {
   }
 
   #close(ending: Ending): void {
-    if (this.#opened === null) this.open(nothingFound)
+    if (this.#opened === null) this.#open({ webhookId: null, envelope: null, flowResponse: null }, [])
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()
     this.#parts.recorder.closed(
@@ -105,10 +126,17 @@ export class ExchangeLedger {
         completed: ending.completed ?? null,
       },
       this.#request?.flowToken ?? null,
+      this.#fallbackNotices(outcome, timings.total),
     )
     this.#parts.metrics.exchangeEnded(outcome, timings.total)
     if (attempt !== null) this.#parts.metrics.webhookEnded(outcome, attempt.durationMs)
     this.#tell(ending, timings)
+  }
+
+  #fallbackNotices(outcome: Outcome, durationMs: number): NewDelivery[] {
+    if (this.#request?.kind !== 'exchange' || !isFallback(outcome)) return []
+    const event = exchangeEvent(this.#request.action)
+    return this.#parts.announcer.fallback(this.account, { id: this.id, outcome, durationMs, event }, this.#known)
   }
 
   /** The one wide line of an exchange: ids, names and milliseconds, never a payload, token, phone number or secret. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ClosedExchange, OpenedExchange } from '../storage/exchanges.ts'
 import type { Spool } from '../storage/spool.ts'
 import { decodeRow, encodeRow, type Row } from './row.ts'
@@ -64,14 +65,26 @@ export class Recorder {
 
   /**
    * Records an opening. Resolves once it is on a disk, the database's or our own; also when neither takes it: the answer must not
-   * wait longer. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. Never rejects.
+   * wait longer. `deliveries` are written with it. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. Never rejects.
    */
-  opened(row: OpenedExchange, patienceMs: number = databasePatienceMs): Promise<void> {
-    return this.#add({ kind: 'opened', row }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
+  opened(
+    row: OpenedExchange,
+    deliveries: readonly NewDelivery[],
+    patienceMs: number = databasePatienceMs,
+  ): Promise<void> {
+    return this.#add({ kind: 'opened', row, deliveries }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }
 
-  closed(row: ClosedExchange, flowToken: string | null): void {
-    void this.#add({ kind: 'closed', row }, flowToken, databasePatienceMs)
+  closed(row: ClosedExchange, flowToken: string | null, deliveries: readonly NewDelivery[]): void {
+    void this.#add({ kind: 'closed', row, deliveries }, flowToken, databasePatienceMs)
+  }
+
+  /** Records what is told of exchanges whose rows are written already. */
+  told(deliveries: readonly NewDelivery[]): void {
+    const [row] = deliveries
+    if (row === undefined) return
+    const { workspaceId, id } = row
+    void this.#add({ kind: 'told', row: { workspaceId, id }, deliveries }, null, databasePatienceMs)
   }
 
   /** Resolves once what was recorded of a flow token can be read; at once while rows go to the spool. */

@@ -1,7 +1,7 @@
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { type Database, StorageError } from '../storage/database.ts'
-import { replayExchanges, writeExchanges } from '../storage/exchanges.ts'
+import { type Enqueue, replayExchanges, writeExchanges } from '../storage/exchanges.ts'
 import { groupOf, type Row } from './row.ts'
 
 /** Writes groups of rows to the database and knows whether it takes them. */
@@ -9,10 +9,15 @@ export class RowWriter {
   readonly #database: Database
   readonly #log: Log
   readonly #metrics: Metrics
+  readonly #enqueue: Enqueue
+  readonly #told: () => void
   #away = false
 
-  constructor(database: Database, log: Log, metrics: Metrics) {
+  /** `told` is called when deliveries were written. */
+  constructor(database: Database, enqueue: Enqueue, told: () => void, log: Log, metrics: Metrics) {
     this.#database = database
+    this.#enqueue = enqueue
+    this.#told = told
     this.#log = log
     this.#metrics = metrics
   }
@@ -58,9 +63,11 @@ export class RowWriter {
     return true
   }
 
-  #insert(rows: readonly Row[], isReplay: boolean): Promise<void> {
+  async #insert(rows: readonly Row[], isReplay: boolean): Promise<void> {
     const write = isReplay ? replayExchanges : writeExchanges
-    return write(this.#database.sql, groupOf(rows))
+    const group = groupOf(rows)
+    await write(this.#database.sql, group, this.#enqueue)
+    if (group.deliveries.length > 0) this.#told()
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ExchangeRecords } from '../domain/envelope.ts'
-import type { ExchangeRequest } from '../domain/exchange.ts'
+import type { FlowRequest } from '../domain/exchange.ts'
 import { noMemory, type ReplyMemory } from '../domain/fallback.ts'
 import { type FlowResponse, isSharedToken } from '../domain/flow-response.ts'
 import { readAnswer } from '../domain/webhook.ts'
@@ -21,8 +21,10 @@ export interface Session {
 
 export interface Sessions {
   /** Never takes longer than the budget, never throws. Only reads: the recorder's transaction writes. */
-  load(account: Account, request: ExchangeRequest): Promise<Session>
+  load(account: Account, request: SessionRequest): Promise<Session>
 }
+
+type SessionRequest = Pick<FlowRequest, 'flowToken' | 'action' | 'screen'>
 
 const empty = { flowResponse: null, client: null, conversation: null, memory: noMemory }
 const nothing: Session = { found: 'nothing', ...empty }
@@ -32,7 +34,7 @@ const late: Session = { found: 'late', ...empty }
 const mostAbandoned = 4
 
 export function createSessions(database: Database, recorder: Recorder, budgetMs: number, log: Log): Sessions {
-  async function read(account: Account, request: ExchangeRequest, flowToken: string): Promise<Session> {
+  async function read(account: Account, request: SessionRequest, flowToken: string): Promise<Session> {
     const { workspaceId } = account
     try {
       // The last exchange of this token may still be on its way to the database.

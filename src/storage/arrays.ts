@@ -26,3 +26,11 @@ export const byteas = <R>(rows: readonly R[], of: (row: R) => Buffer | null) =>
     const value = of(row)
     return value === null ? null : `\\x${value.toString('hex')}`
   })
+
+/** The least and the greatest of some ids: with them a statement reads the partitions that hold them and no others. */
+export function idBounds(ids: readonly string[]): [least: string, greatest: string] {
+  const sorted = ids.toSorted()
+  return [sorted[0] ?? nilId, sorted.at(-1) ?? nilId]
+}
+
+const nilId = '00000000-0000-0000-0000-000000000000'

@@ -4,6 +4,7 @@ import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { byteas, jsons, numbers, texts, times } from './arrays.ts'
 import { storable, storing } from './database.ts'
+import type { NewDelivery } from './deliveries.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
 
 /** What is known when an exchange is opened: before its webhook is asked. */
@@ -47,14 +48,21 @@ export interface ClosedExchange {
 export interface ExchangeGroup {
   readonly opened: readonly OpenedExchange[]
   readonly closed: readonly ClosedExchange[]
+  /** What these exchanges tell of. */
+  readonly deliveries: readonly NewDelivery[]
 }
 
+/** Writes deliveries and has them attempted, as a part of the transaction `tx`. Repeatable. */
+export type Enqueue = (tx: postgres.TransactionSql, deliveries: readonly NewDelivery[]) => Promise<void>
+
 /** Writes a group in one transaction. Every statement is repeatable: ids and times are the caller's. Throws StorageError. */
-export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
+export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue: Enqueue): Promise<void> {
+  const { opened, closed, deliveries } = group
   return storing('write exchanges', async () => {
-    const isOneStatement = group.opened.length === 0 || group.closed.length === 0
+    const isOneStatement = deliveries.length === 0 && (opened.length === 0 || closed.length === 0)
     // One statement is one round trip in place of four, and a transaction too.
-    await (isOneStatement ? writeGroup(sql, group) : sql.begin((tx) => writeGroup(tx, group)))
+    if (isOneStatement) await writeGroup(sql, group)
+    else await sql.begin((tx) => Promise.all([writeGroup(tx, group), enqueue(tx, deliveries)]))
   })
 }
 
@@ -62,9 +70,12 @@ export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise
  * Writes a group that lay on a disk meanwhile. A workspace that was deleted since gets no rows, and a client that was expunged
  * no payloads (contract.md §7). Throws StorageError.
  */
-export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
+export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue: Enqueue): Promise<void> {
   return storing('replay exchanges', async () => {
-    await sql.begin(async (tx) => writeGroup(tx, await withoutGone(tx, group)))
+    await sql.begin(async (tx) => {
+      const kept = await withoutGone(tx, group)
+      await Promise.all([writeGroup(tx, kept), enqueue(tx, kept.deliveries)])
+    })
   })
 }
 
@@ -81,7 +92,7 @@ export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise
   })
 }
 
-async function writeGroup(sql: postgres.ISql, { opened, closed }: ExchangeGroup): Promise<void> {
+async function writeGroup(sql: postgres.ISql, { opened, closed }: Omit<ExchangeGroup, 'deliveries'>): Promise<void> {
   const states = lastStates(opened, closed)
   if (opened.length > 0 && closed.length > 0) {
     // A statement does not see what another part of it inserted.
@@ -99,8 +110,9 @@ function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], s
   return states.length === 0 ? update : sql`with closed as (${update}) ${upsertFlowResponses(sql, states)}`
 }
 
-async function withoutGone(tx: postgres.TransactionSql, { opened, closed }: ExchangeGroup): Promise<ExchangeGroup> {
-  const rows = [...opened, ...closed]
+async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): Promise<ExchangeGroup> {
+  const { opened, closed, deliveries } = group
+  const rows = [...opened, ...closed, ...deliveries]
   const workspaceIds = [...new Set(rows.map(({ workspaceId }) => workspaceId))]
   const ofClients = rows.filter(({ clientId }) => clientId !== null)
   const [workspaces, clients] = await Promise.all([
@@ -112,7 +124,7 @@ async function withoutGone(tx: postgres.TransactionSql, { opened, closed }: Exch
       order by c.workspace_id, c.id for share of c`,
   ])
   const known = new Set([...workspaces.map(({ id }) => id), ...clients.map((c) => `${c.workspace_id} ${c.id}`)])
-  const isGone = ({ workspaceId, clientId }: OpenedExchange | ClosedExchange) =>
+  const isGone = ({ workspaceId, clientId }: OpenedExchange | ClosedExchange | NewDelivery) =>
     clientId !== null && !known.has(`${workspaceId} ${clientId}`)
   return {
     opened: opened
@@ -121,10 +133,14 @@ async function withoutGone(tx: postgres.TransactionSql, { opened, closed }: Exch
     closed: closed
       .filter(({ workspaceId }) => known.has(workspaceId))
       .map((row) => (isGone(row) ? { ...row, ...emptyClosing } : row)),
+    deliveries: deliveries
+      .filter(({ workspaceId }) => known.has(workspaceId))
+      .map((row) => (isGone(row) ? { ...row, ...emptyDelivery } : row)),
   }
 }
 
 const emptyOpening = { screen: null, flowToken: null, clientId: null, envelope: null, flowResponse: null }
+const emptyDelivery = { resourceId: null, clientId: null, envelope: null }
 const emptyClosing = { clientId: null, answer: null, answerScreen: null, completed: null }
 
 // One unnest insert per group: one statement, prepared once, whatever the group's size.

@@ -17,7 +17,7 @@ export interface StoredSession {
 
 export interface SessionQuery {
   readonly flowToken: string
-  readonly action: string
+  readonly action: string | null
   readonly screen: string | null
   /** Whether a webhook of the workspace falls back to earlier answers; the look-up is left out where none does. */
   readonly withAnswers: boolean

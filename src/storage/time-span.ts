@@ -9,7 +9,7 @@ export interface TimeSpan {
 
 // A row's id begins with the time it was made, so the primary key narrows a span of time. It may run ahead of the row's own time
 // when a clock was set back: a minute either side costs nothing, `createdAt` decides.
-const idSlackMs = 60_000
+export const idSlackMs = 60_000
 
 /** The rows of a table with UUIDv7 ids that were made in a span of time; undefined for all. */
 export function madeWithin(
@@ -23,7 +23,8 @@ export function madeWithin(
   )
 }
 
-function firstIdAt(unixMs: number): string {
+/** The least UUIDv7 of a time, ms. */
+export function firstIdAt(unixMs: number): string {
   const hex = Math.max(0, unixMs).toString(16).padStart(12, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
 }

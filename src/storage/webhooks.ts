@@ -1,4 +1,5 @@
 import { and, desc, eq, exists, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { healthy } from '../domain/delivery.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
 import { webhookSecrets, webhooks } from './schema.ts'
@@ -38,7 +39,10 @@ export function insertWebhook(
 }
 
 /** What is left out stays as it is; null empties. Header values are sealed, and their names go with them. */
-export type WebhookMembers = { readonly [Member in keyof Omit<NewWebhook, 'id'>]?: NewWebhook[Member] | undefined }
+export type WebhookMembers = { readonly [Member in keyof Omit<NewWebhook, 'id'>]?: NewWebhook[Member] | undefined } & {
+  /** Deliveries that were stopped are made again. */
+  readonly deliveriesDisabledAt?: null | undefined
+}
 
 /** Throws ApiError `not_found`. */
 export function updateWebhook(
@@ -59,7 +63,7 @@ export async function applyToWebhook(
 ): Promise<Webhook> {
   await tx.orm
     .update(webhooks)
-    .set({ ...members, updatedAt: sql`now()` })
+    .set({ ...members, ...(members.deliveriesDisabledAt === null ? healthy : {}), updatedAt: sql`now()` })
     .where(and(eq(webhooks.workspaceId, workspaceId), eq(webhooks.id, id)))
   return existing(await selectWebhooks(tx, workspaceId, eq(webhooks.id, id), 1), 'webhook')
 }

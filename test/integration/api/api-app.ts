@@ -3,6 +3,8 @@ import { type ApiDeps, answerUnroutable, registerApi } from '../../../src/api/pl
 import { type MasterKeys, readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
 import type { Attempt } from '../../../src/delivery/attempt.ts'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
+import { ringAnew } from '../../../src/events/announcement.ts'
+import { Queue } from '../../../src/events/queue.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { graphAway } from '../../support/graph-client.ts'
@@ -59,6 +61,8 @@ export const goodAttempt: Attempt = {
   failure: null,
   fault: null,
   body: Buffer.from('{"data":{}}'),
+  headers: { 'content-type': 'application/json' },
+  received: [Buffer.from('{"data":{}}')],
   contentType: 'application/json',
   retryAfter: null,
   durationMs: 12.5,
@@ -85,6 +89,7 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
   const masterKeys = readMasterKeys(Buffer.alloc(32, 7).toString('base64'))
   const changed: WorkspaceId[] = []
   const reported: { error: unknown; route: string }[] = []
+  const queue = new Queue(overrides.database)
   const app = Fastify({ frameworkErrors: answerUnroutable })
   await registerApi(app, {
     adminToken,
@@ -97,6 +102,8 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
     refusalOfUrl: (url) => (url.startsWith('https:') ? null : 'must be https'),
     publicUrl: () => publicUrl,
     configChanged: async (workspaceId) => void changed.push(workspaceId),
+    ringAnew: (tx, deliveries) => ringAnew(queue, tx, deliveries),
+    deliveriesAreDue: () => {},
     reportError: (error, route) => void reported.push({ error, route }),
     ...overrides,
   })
@@ -123,7 +130,10 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
     call,
     makeApiKey,
     makeWorkspace,
-    close: () => app.close(),
+    close: async () => {
+      await app.close()
+      await queue.close()
+    },
   }
 }
 

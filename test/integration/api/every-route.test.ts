@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { exampleExchangeId, exampleId, exampleWabaId } from '../../../src/api/example.ts'
+import { exampleDeliveryId, exampleExchangeId, exampleId, exampleWabaId } from '../../../src/api/example.ts'
 import { registerRoutes } from '../../../src/api/register.ts'
 import { type Route, routes } from '../../../src/api/routes.ts'
 import { type IdKind, idPrefixes, newId, newUuid } from '../../../src/domain/ids.ts'
@@ -9,7 +9,7 @@ import { type FakeGraph, startGraph } from '../../support/graph.ts'
 import { connectGraph } from '../../support/graph-client.ts'
 import { type ApiAnswer, adminToken, type Json, startApi, type TestApi } from './api-app.ts'
 import { type ExampleRequest, KnownIds, makeExamples, pathOf } from './example-calls.ts'
-import { insertExchange, nextNumber } from './samples.ts'
+import { insertDelivery, insertExchange, nextNumber } from './samples.ts'
 import { withMember, wrongMembersOf, wrongValuesOf } from './wrong-values.ts'
 
 /** Every route of routes.ts, from its schemas and its example alone: a new route is covered by being listed. */
@@ -51,6 +51,7 @@ async function makeOneOfEach(): Promise<KnownIds> {
   })
   const workspace = { id: known.get(exampleId('workspace')) } as Parameters<typeof insertExchange>[1]
   known.set(exampleExchangeId, await insertExchange(api, workspace, { wabaId: known.get(exampleWabaId) }))
+  known.set(exampleDeliveryId, await insertDelivery(api, workspace, { webhookId: known.get(exampleId('webhook')) }))
   return known
 }
 
@@ -97,7 +98,7 @@ function referencesIn(route: Route, schema: z.ZodType | null): string[] {
 
 function fromNowhere(exampleOf: string): string {
   if (exampleOf === exampleWabaId) return nextNumber()
-  if (exampleOf === exampleExchangeId) return newUuid()
+  if (exampleOf === exampleExchangeId || exampleOf === exampleDeliveryId) return newUuid()
   const kind = (Object.keys(idPrefixes) as IdKind[]).find((it) => exampleId(it) === exampleOf)
   if (kind === undefined) throw new Error(`${exampleOf} is no id of example.ts`)
   return newId(kind)

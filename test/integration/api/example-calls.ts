@@ -1,4 +1,4 @@
-import { exampleExchangeId, exampleId, exampleWabaId } from '../../../src/api/example.ts'
+import { exampleDeliveryId, exampleExchangeId, exampleId, exampleWabaId } from '../../../src/api/example.ts'
 import type { Route } from '../../../src/api/routes.ts'
 import { type IdKind, idPrefixes } from '../../../src/domain/ids.ts'
 import type { Json } from './api-app.ts'
@@ -8,6 +8,7 @@ export const exampleIds: readonly string[] = [
   ...(Object.keys(idPrefixes) as IdKind[]).map(exampleId),
   exampleWabaId,
   exampleExchangeId,
+  exampleDeliveryId,
 ]
 
 export interface ExampleRequest {

@@ -39,7 +39,7 @@ function exchange(flowToken: string, flowId: string | null = null): Promise<void
     envelope: null,
     flowResponse: firstSeen(newId('flowResponse'), flowToken, flowId, now),
   }
-  return writeExchanges(api.database.sql, { opened: [opened], closed: [] })
+  return writeExchanges(api.database.sql, { opened: [opened], closed: [], deliveries: [] }, async () => {})
 }
 
 test('a flow response is made as SENT and expires a day after it was made', async () => {

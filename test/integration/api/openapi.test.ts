@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { exampleExchangeId, exampleId, exampleWabaId } from '../../../src/api/example.ts'
+import { exampleDeliveryId, exampleExchangeId, exampleId, exampleWabaId } from '../../../src/api/example.ts'
 import { describeApi } from '../../../src/api/openapi.ts'
 import { errorCodesOf } from '../../../src/api/openapi-responses.ts'
 import { type Route, routes } from '../../../src/api/routes.ts'
@@ -162,7 +162,10 @@ describe.each(['an API key', 'the operator'])('as %s', (caller) => {
     const path = `/v1/workspaces/${known.get(exampleId('workspace'))}/api-keys`
     apiKey = (await relevo.api('POST', path, { body: { name: 'of this test' } })).body.key
     const called = await makeExamples(others, known, call)
+    const observer = { name: 'Observer', url: tenant.url, events: ['whatsapp.flows.exchanges'] }
+    await relevo.api('POST', '/v1/webhooks', { body: observer, token: apiKey })
     known.set(exampleExchangeId, await makeExchange(known, wabaId, apiKey))
+    known.set(exampleDeliveryId, await firstIdOf('/v1/deliveries', apiKey))
 
     const rest = others.filter((route) => !called.has(route))
     for (const route of rest.filter(({ method }) => method !== 'DELETE')) await call(route, known.requestOf(route))
@@ -182,8 +185,9 @@ async function makeExchange(known: KnownIds, wabaId: string, token: string): Pro
   const meta = fakeMeta({ endpointUri, publicKey, appSecret: 'an-example-app-secret' })
   expect((await meta.init('a-flow-token')).status).toBe(200)
   expect(known.has(exampleId('webhook'))).toBe(true)
-  return eventually(async () => {
-    const { body } = await relevo.api('GET', '/v1/exchanges', { token })
-    return body.data[0]?.id ?? null
-  })
+  return firstIdOf('/v1/exchanges', token)
+}
+
+function firstIdOf(path: string, token: string): Promise<string> {
+  return eventually(async () => (await relevo.api('GET', path, { token })).body.data[0]?.id ?? null)
 }

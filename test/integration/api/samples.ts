@@ -1,5 +1,5 @@
 import { newUuid } from '../../../src/domain/ids.ts'
-import { exchanges } from '../../../src/storage/schema.ts'
+import { deliveries, exchanges } from '../../../src/storage/schema.ts'
 import type { Json, TestApi, TestWorkspace } from './api-app.ts'
 
 /** One of each resource, in one workspace. */
@@ -46,4 +46,28 @@ export async function insertExchange(
   const row = { workspaceId: workspace.id, id, createdAt: new Date(), wabaId: '1', ...members }
   await api.database.orm.insert(exchanges).values(row)
   return row.id
+}
+
+/** One that waits for its first attempt, of an event that an exchange was told by; its alarm is not set. */
+export async function insertDelivery(
+  api: TestApi,
+  workspace: TestWorkspace,
+  members: Partial<typeof deliveries.$inferInsert>,
+): Promise<string> {
+  const [id, now] = [newUuid(), new Date()]
+  const row = {
+    workspaceId: workspace.id,
+    id,
+    webhookId: 'wh_gone',
+    eventId: newUuid(),
+    event: 'whatsapp.flows.init' as const,
+    occurredAt: now,
+    envelope: Buffer.from('{}'),
+    status: 'pending' as const,
+    dueAt: now,
+    createdAt: now,
+    updatedAt: now,
+  }
+  await api.database.orm.insert(deliveries).values({ ...row, ...members })
+  return id
 }

@@ -5,6 +5,7 @@ import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import {
   type ClosedExchange,
   closeInterrupted,
+  type ExchangeGroup,
   type OpenedExchange,
   replayExchanges,
   writeExchanges,
@@ -67,38 +68,42 @@ function closing({ id, clientId }: OpenedExchange, more: Partial<ClosedExchange>
   }
 }
 
+type Rows = Pick<ExchangeGroup, 'opened' | 'closed'>
+const nobody = async () => {}
+const write = (group: Rows) => writeExchanges(sql, { ...group, deliveries: [] }, nobody)
+const replay = (group: Rows) => replayExchanges(sql, { ...group, deliveries: [] }, nobody)
 const rows = () => sql`select * from exchanges where workspace_id = ${workspaceId} order by id`
 const flowResponses = () => sql`select * from flow_responses where workspace_id = ${workspaceId}`
 
 describe('a group of rows', () => {
   it('is written the same way apart, together, and again', async () => {
     const [first, second] = [opening(), opening()]
-    await writeExchanges(sql, { opened: [first], closed: [] })
-    await writeExchanges(sql, { opened: [second], closed: [closing(first), closing(second)] })
+    await write({ opened: [first], closed: [] })
+    await write({ opened: [second], closed: [closing(first), closing(second)] })
     const written = await rows()
     expect(written.map(({ outcome }) => outcome)).toEqual(['replied', 'replied'])
     // Acknowledgements that were lost: each is written once more, one of them alone and late.
-    await writeExchanges(sql, { opened: [second], closed: [closing(first), closing(second)] })
-    await writeExchanges(sql, { opened: [], closed: [closing(second)] })
-    await replayExchanges(sql, { opened: [first, second], closed: [closing(first)] })
+    await write({ opened: [second], closed: [closing(first), closing(second)] })
+    await write({ opened: [], closed: [closing(second)] })
+    await replay({ opened: [first, second], closed: [closing(first)] })
     expect(await rows()).toEqual(written)
     expect(await flowResponses()).toHaveLength(1)
   })
 
   it('moves the flow token’s state with its openings and closings', async () => {
     const opened = opening()
-    await writeExchanges(sql, { opened: [opened], closed: [] })
+    await write({ opened: [opened], closed: [] })
     expect(await flowResponses()).toMatchObject([{ status: 'IN_PROGRESS' }])
     const { flowResponse: state } = opened
     const completed = state && { ...state, status: 'COMPLETED' as const, completedAt: new Date() }
-    await writeExchanges(sql, { opened: [], closed: [closing(opened, { completed })] })
-    await replayExchanges(sql, { opened: [opened], closed: [] })
+    await write({ opened: [], closed: [closing(opened, { completed })] })
+    await replay({ opened: [opened], closed: [] })
     expect(await flowResponses()).toMatchObject([{ status: 'COMPLETED' }])
   })
 
   it('is written as a whole or not at all', async () => {
     const [good, bad] = [opening(), opening({ flowId: null, wabaId: null as unknown as string })]
-    await expect(writeExchanges(sql, { opened: [good, bad], closed: [] })).rejects.toThrow('23502')
+    await expect(write({ opened: [good, bad], closed: [] })).rejects.toThrow('23502')
     expect(await rows()).toEqual([])
     expect(await flowResponses()).toEqual([])
   })
@@ -112,8 +117,8 @@ describe('a replay', () => {
       opening({ clientId: newId('client'), screen: 'S' }),
       opening({ clientId, flowToken: 'other' }),
     ]
-    await replayExchanges(sql, { opened: [gone, there], closed: [] })
-    await replayExchanges(sql, { opened: [], closed: [closing(gone), closing(there)] })
+    await replay({ opened: [gone, there], closed: [] })
+    await replay({ opened: [], closed: [closing(gone), closing(there)] })
     const nothing = {
       envelope: null,
       answer: null,
@@ -132,7 +137,7 @@ describe('a replay', () => {
   it('gives no rows to a workspace that was deleted meanwhile', async () => {
     const opened = opening()
     await sql`delete from workspaces where id = ${workspaceId}`
-    await replayExchanges(sql, { opened: [opened], closed: [closing(opened)] })
+    await replay({ opened: [opened], closed: [closing(opened)] })
     expect(await rows()).toEqual([])
     expect(await flowResponses()).toEqual([])
   })
@@ -141,13 +146,13 @@ describe('a replay', () => {
 describe('a row that nobody closed', () => {
   it('is closed as interrupted after a minute, and by its own closing if that comes after all', async () => {
     const [old, young] = [opening({ createdAt: new Date(Date.now() - 61_000) }), opening()]
-    await writeExchanges(sql, { opened: [old, young], closed: [] })
+    await write({ opened: [old, young], closed: [] })
     const minuteAgo = new Date(Date.now() - 60_000)
     expect(await closeInterrupted(sql, minuteAgo)).toBe(1)
     expect(await closeInterrupted(sql, minuteAgo)).toBe(0)
     const interrupted = { outcome: 'internal_error', reason: 'interrupted', duration_ms: null }
     expect(await rows()).toMatchObject([interrupted, { outcome: null, reason: null }])
-    await writeExchanges(sql, { opened: [], closed: [closing(old)] })
+    await write({ opened: [], closed: [closing(old)] })
     expect(await rows()).toMatchObject([{ outcome: 'replied', reason: null, duration_ms: 12.5 }, { outcome: null }])
   })
 })

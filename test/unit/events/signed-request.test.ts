@@ -11,7 +11,13 @@ const outgoing = {
   timestamp: new Date('2030-01-02T03:04:05.678Z'),
   bytes,
 } as const
-const sending = { deadlineMs: 700, userAgent: 'Platica-Webhooks/1.0', sentAt: new Date('2030-01-02T03:04:06.999Z') }
+const sending = {
+  deadlineMs: 700,
+  userAgent: 'Platica-Webhooks/1.0',
+  sentAt: new Date('2030-01-02T03:04:06.999Z'),
+  attempt: 1,
+  isAnswerAwaited: true,
+}
 const sentAtSeconds = Date.UTC(2030, 0, 2, 3, 4, 6) / 1000
 
 interface Given {

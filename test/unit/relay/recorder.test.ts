@@ -100,10 +100,10 @@ describe('a recorder', () => {
         for (const { token, turns } of made) {
           const row = opened(token)
           byToken.set(token, [...(byToken.get(token) ?? []), row.id])
-          const acknowledged = recorder.opened(row, 30).then(() => {
+          const acknowledged = recorder.opened(row, [], 30).then(() => {
             const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
             if (durable.has(row.id)) recorded.push(row.id)
-            recorder.closed(closed(row), token)
+            recorder.closed(closed(row), token, [])
           })
           answers.push(acknowledged)
           for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
@@ -129,7 +129,7 @@ describe('a recorder', () => {
   it('lets answers go when neither takes their rows, and writes them later', async () => {
     const { database, recorder } = recorderOf(['gone', 'gone'], [true])
     const row = opened('a')
-    await recorder.opened(row, 20)
+    await recorder.opened(row, [], 20)
     expect(database.written).toEqual([])
     await eventually(() => names(database.written).includes(`opened ${row.id}`))
     await recorder.close(1000)
@@ -140,7 +140,7 @@ describe('a recorder', () => {
     const { recorder, lost } = recorderOf(forever, Array<boolean>(1000).fill(true))
     const large = Buffer.alloc(1024 * 1024)
     const answers = Array.from({ length: 100 }, (_, index) =>
-      recorder.opened({ ...opened(String(index)), envelope: large }, 20),
+      recorder.opened({ ...opened(String(index)), envelope: large }, [], 20),
     )
     await Promise.all(answers)
     expect(lost()).toBeGreaterThan(30)
@@ -151,7 +151,7 @@ describe('a recorder', () => {
 
   it('at its end brings to the disk what the database does not take', async () => {
     const { database, spool, recorder, lost } = recorderOf(Array<Mood>(1000).fill('gone'))
-    for (let call = 0; call < 1200; call++) void recorder.opened(opened('a'))
+    for (let call = 0; call < 1200; call++) void recorder.opened(opened('a'), [])
     expect(await recorder.close(1000)).toBe(0)
     expect(spool.rows).toBe(1200)
     expect([database.written.length, lost(), spool.isClosed]).toEqual([0, 0, true])
@@ -159,7 +159,7 @@ describe('a recorder', () => {
 
   it('does not hold an exchange back for rows that are in the spool', async () => {
     const { recorder } = recorderOf(Array<Mood>(1000).fill('gone'))
-    await recorder.opened(opened('a'), 20)
+    await recorder.opened(opened('a'), [], 20)
     await recorder.settled(workspaceId, 'a')
     await recorder.close(10)
   })

@@ -1,0 +1,227 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Attempt, SignedRequest } from '../delivery/attempt.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
+import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
+import { ringAnew } from './announcement.ts'
+import { createAttemptRunner } from './attempt-runner.ts'
+import { Lanes } from './lanes.ts'
+import { ProgressWriter } from './progress-writer.ts'
+import { heartbeatMs, type Queue, type RungAlarm, superviseMs } from './queue.ts'
+import type { KnownWebhook, WebhookBook } from './webhook-book.ts'
+
+export interface DeliveryWorkerParts {
+  readonly database: Database
+  readonly queue: Queue
+  readonly webhooks: WebhookBook
+  /** Makes one request, on connections that exchanges do not use. Never rejects. */
+  readonly attempt: (request: SignedRequest) => Promise<Attempt>
+  /** Ends the requests that are under way. */
+  readonly interrupt: () => void
+  readonly userAgent: string
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
+}
+
+/** Between two looks at the queue: while there is work, and when there is none. */
+const pauseMs = { busy: 25, idle: 250, failed: 1000 }
+const takeLimit = 500
+/** Of one webhook, in all processes: those that wait for a place here too. */
+const takenPerWebhook = 32
+/** A delivery that is overdue by so much may have lost its alarm. */
+const overdueMs = 60_000
+const sweepLimit = 2000
+
+/** Takes alarms that ring and has the attempts made: docs/adr/0003-asynchronous-deliveries.md. */
+export class DeliveryWorker {
+  readonly #parts: DeliveryWorkerParts
+  readonly #lanes = new Lanes()
+  readonly #writer: ProgressWriter
+  readonly #run: ReturnType<typeof createAttemptRunner>
+  /** Alarms that are ours: they wait for a place, are under way, or are not written yet. */
+  readonly #taken = new Map<string, RungAlarm>()
+  readonly #underWay = new Set<Promise<void>>()
+  readonly #stopping = new AbortController()
+  #wake = Promise.withResolvers<void>()
+  #looking: Promise<void> | null = null
+  #starting: Promise<void> | null = null
+  #timers: NodeJS.Timeout[] = []
+  #sweptTo: OverdueDelivery | null = null
+  #isInterrupted = false
+
+  constructor(parts: DeliveryWorkerParts) {
+    this.#parts = parts
+    this.#writer = new ProgressWriter(parts.database, parts.queue, parts.log)
+    this.#run = createAttemptRunner(parts)
+  }
+
+  start(): void {
+    this.#timers = [
+      setInterval(() => void this.#keepAlive(), heartbeatMs).unref(),
+      setInterval(() => void this.#supervise(), superviseMs).unref(),
+    ]
+    this.#looking = this.#look()
+  }
+
+  /** For who added something: the queue is looked at at once. */
+  wake(): void {
+    this.#wake.resolve()
+  }
+
+  /** Takes no more, lets what is under way end for `graceMs`, gives the rest back to the queue. */
+  async close(graceMs: number): Promise<void> {
+    this.#stopping.abort()
+    await this.#looking
+    await this.#starting
+    const ended = new AbortController()
+    const grace = delay(graceMs, undefined, { signal: ended.signal }).catch(() => undefined)
+    await Promise.race([Promise.all(this.#underWay), grace])
+    ended.abort()
+    this.#isInterrupted = true
+    this.#parts.interrupt()
+    await Promise.all(this.#underWay)
+    for (const timer of this.#timers) clearInterval(timer)
+    await this.#writer.close()
+    await this.#giveBack([...this.#taken.values()])
+  }
+
+  async #look(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      this.#wake = Promise.withResolvers()
+      const startedAt = performance.now()
+      const taken = await this.#take()
+      // The longer the queue is, the longer a look takes: the database must have other things to do.
+      const rest = Math.max(pauseMs.busy, 3 * (performance.now() - startedAt))
+      await delay(rest, undefined, { signal }).catch(() => undefined)
+      if (taken === 0) await this.#sleep(pauseMs.idle)
+      else if (taken === null) await this.#sleep(pauseMs.failed)
+    }
+  }
+
+  /** Until it is woken, at most so long. */
+  async #sleep(ms: number): Promise<void> {
+    const ended = new AbortController()
+    const signal = AbortSignal.any([ended.signal, this.#stopping.signal])
+    await Promise.race([this.#wake.promise, delay(ms, undefined, { signal }).catch(() => undefined)])
+    ended.abort()
+  }
+
+  /** How many alarms were taken; null when the database could not be asked. */
+  async #take(): Promise<number | null> {
+    const limit = Math.min(takeLimit, this.#lanes.room)
+    if (limit === 0) return 0
+    const options = { limit, perWebhook: takenPerWebhook, exceptWebhooks: this.#lanes.full() }
+    try {
+      const alarms = await storing('take alarms', () => this.#parts.queue.take(options))
+      for (const alarm of alarms) {
+        this.#taken.set(alarm.deliveryId, alarm)
+        this.#lanes.add(alarm)
+      }
+      this.#start()
+      return alarms.length
+    } catch (error) {
+      this.#failed(error, 'the queue of deliveries was not looked at')
+      return null
+    }
+  }
+
+  /** Starts what has a place. What gets one while deliveries are read is started after them, together. */
+  #start(): void {
+    if (this.#starting !== null || this.#stopping.signal.aborted) return
+    this.#starting = this.#startAll().finally(() => {
+      this.#starting = null
+    })
+  }
+
+  async #startAll(): Promise<void> {
+    for (let alarms = this.#lanes.start(); alarms.length > 0; alarms = this.#lanes.start()) {
+      try {
+        const deliveries = await loadWaiting(this.#parts.database.work, alarms)
+        const webhooks = await this.#parts.webhooks.load(deliveries)
+        const byId = new Map(deliveries.map((delivery) => [delivery.id, delivery]))
+        for (const alarm of alarms) this.#begin(alarm, byId.get(alarm.deliveryId), webhooks.get(alarm.webhookId))
+      } catch (error) {
+        this.#failed(error, 'deliveries were not read')
+        for (const { webhookId } of alarms) this.#lanes.release(webhookId, null)
+        await this.#giveBack(alarms)
+      }
+    }
+    this.#parts.metrics.deliveriesUnderWay(this.#lanes.underWay)
+  }
+
+  #begin(alarm: RungAlarm, delivery: WaitingDelivery | undefined, webhook: KnownWebhook | undefined): void {
+    const underWay = this.#attempt(alarm, delivery, webhook)
+      .catch((error: unknown) =>
+        this.#parts.log.error({ error, deliveryId: alarm.deliveryId }, 'a delivery failed inside Relevo'),
+      )
+      .finally(() => {
+        this.#underWay.delete(underWay)
+        this.#start()
+      })
+    this.#underWay.add(underWay)
+  }
+
+  async #attempt(
+    alarm: RungAlarm,
+    delivery: WaitingDelivery | undefined,
+    webhook: KnownWebhook | undefined,
+  ): Promise<void> {
+    let isProven: boolean | null = null
+    try {
+      // It ended meanwhile, or a late repetition of its making rang for it again.
+      if (delivery === undefined) return await this.#giveUp(alarm)
+      const { progress, result } = await this.#run(delivery, webhook)
+      // An attempt that we ended ourselves is no attempt: another process makes it.
+      if (this.#isInterrupted && result === 'neutral') return
+      if (result !== 'neutral' && result !== null) isProven = result === 'success'
+      const judged = webhook === undefined || result === null ? null : { webhook, result }
+      this.#writer.add({ progress, judged, written: () => this.#taken.delete(alarm.deliveryId) })
+    } finally {
+      this.#lanes.release(alarm.webhookId, isProven)
+    }
+  }
+
+  async #giveUp({ deliveryId }: RungAlarm): Promise<void> {
+    const { queue, database } = this.#parts
+    this.#taken.delete(deliveryId)
+    const remove = () => queue.remove(statementsOf(database.work), [deliveryId])
+    await storing('remove alarm', remove).catch((error) => this.#failed(error, 'an alarm was not removed'))
+  }
+
+  /** Has alarms ring again, for whoever takes them next. Never throws: without it they ring again once we no longer keep them alive. */
+  async #giveBack(alarms: readonly RungAlarm[]): Promise<void> {
+    const { queue, database } = this.#parts
+    const ids = alarms.map(({ deliveryId }) => deliveryId)
+    for (const id of ids) this.#taken.delete(id)
+    if (ids.length === 0) return
+    const again = () => database.work.begin((tx) => ringAnew(queue, tx, alarms))
+    await storing('give alarms back', again).catch((error) => this.#failed(error, 'deliveries were not given back'))
+  }
+
+  async #keepAlive(): Promise<void> {
+    const keep = () => this.#parts.queue.keepAlive([...this.#taken.keys()])
+    await storing('keep alarms', keep).catch((error) => this.#failed(error, 'deliveries were not kept'))
+  }
+
+  /** Alarms whose process died ring again; deliveries without an alarm get one. */
+  async #supervise(): Promise<void> {
+    const { queue, database } = this.#parts
+    try {
+      await storing('supervise alarms', () => queue.supervise())
+      const overdue = await findOverdue(database.work, this.#sweptTo, new Date(Date.now() - overdueMs), sweepLimit)
+      const alarms = overdue.map((delivery) => ({ ...delivery, dueAt: null }))
+      await storing('set lost alarms', () => queue.set(statementsOf(database.work), alarms))
+      // Most wait behind many of their webhook and have an alarm: the next pass looks at the next ones.
+      this.#sweptTo = overdue.length < sweepLimit ? null : (overdue.at(-1) ?? null)
+    } catch (error) {
+      this.#failed(error, 'lost deliveries were not looked for')
+    }
+  }
+
+  #failed(error: unknown, message: string): void {
+    if (error instanceof StorageError && error.unavailable) this.#parts.database.renew()
+    if (!this.#stopping.signal.aborted) this.#parts.log.warn({ error }, message)
+  }
+}

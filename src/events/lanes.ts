@@ -1,0 +1,88 @@
+import type { RungAlarm } from './queue.ts'
+
+/** Attempts under way at once: in this process, and of them to one webhook that answers well, and to any other. */
+export const bounds = { all: 512, proven: 16, unproven: 2 }
+/** Alarms taken and not yet under way: a webhook that hangs keeps some of them, and must not keep all. */
+const mostHeld = 4096
+
+interface Lane {
+  /** Rung, and waiting for a place. */
+  readonly held: RungAlarm[]
+  underWay: number
+  /** Whether its last attempt was a success. */
+  isProven: boolean
+}
+
+/**
+ * Who may be attempted now. Each webhook has a lane: one that hangs or fails has 2 places, until an attempt succeeds, so that it takes hundreds
+ * of dead webhooks to take the places of those that live.
+ */
+export class Lanes {
+  readonly #lanes = new Map<string, Lane>()
+  #held = 0
+  #underWay = 0
+
+  get underWay(): number {
+    return this.#underWay
+  }
+
+  /** How many more alarms may be taken. */
+  get room(): number {
+    return Math.max(0, Math.min(mostHeld - this.#held, 2 * (bounds.all - this.#underWay)))
+  }
+
+  /** Webhooks that have enough for now. */
+  full(): string[] {
+    return [...this.#lanes].flatMap(([webhookId, lane]) =>
+      lane.underWay + lane.held.length >= limitOf(lane) ? [webhookId] : [],
+    )
+  }
+
+  add(alarm: RungAlarm): void {
+    this.#laneOf(alarm.webhookId).held.push(alarm)
+    this.#held++
+  }
+
+  /** The next alarms that have a place, which they hold until {@link release}. */
+  start(): RungAlarm[] {
+    const started: RungAlarm[] = []
+    for (const lane of this.#lanes.values()) {
+      while (this.#underWay < bounds.all && lane.underWay < limitOf(lane)) {
+        const alarm = lane.held.shift()
+        if (alarm === undefined) break
+        this.#held--
+        lane.underWay++
+        this.#underWay++
+        started.push(alarm)
+      }
+    }
+    return started
+  }
+
+  /** `isProven` null: nothing was learned of the webhook. */
+  release(webhookId: string, isProven: boolean | null): void {
+    const lane = this.#laneOf(webhookId)
+    this.#underWay--
+    lane.underWay--
+    if (isProven !== null) lane.isProven = isProven
+    // Who has proven itself is remembered while it is busy only: forgotten, it begins with two places again.
+    if (lane.underWay === 0 && lane.held.length === 0) this.#lanes.delete(webhookId)
+  }
+
+  /** Gives up what waits for a place. */
+  drain(): RungAlarm[] {
+    const drained = [...this.#lanes.values()].flatMap((lane) => lane.held.splice(0))
+    this.#held = 0
+    return drained
+  }
+
+  #laneOf(webhookId: string): Lane {
+    const lane = this.#lanes.get(webhookId) ?? { held: [], underWay: 0, isProven: false }
+    this.#lanes.set(webhookId, lane)
+    return lane
+  }
+}
+
+function limitOf({ isProven }: Lane): number {
+  return isProven ? bounds.proven : bounds.unproven
+}

@@ -1,0 +1,153 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type DeliveryHealth, type DeliveryResult, healthAfter, healthy } from '../domain/delivery.ts'
+import type { Log } from '../ops/logger.ts'
+import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
+import { type DeliveryProgress, hasAnsweredSince, recordHealth, recordProgress } from '../storage/delivery-work.ts'
+import type { Queue } from './queue.ts'
+import type { KnownWebhook } from './webhook-book.ts'
+
+/** What an attempt came to, and of which webhook it says what. */
+export interface Finished {
+  readonly progress: DeliveryProgress
+  /** Null: there was no attempt. */
+  readonly judged: { readonly webhook: KnownWebhook; readonly result: DeliveryResult } | null
+  /** Called once it is written. */
+  readonly written: () => void
+}
+
+const groupRows = 200
+const retryMs = { first: 100, last: 2000 }
+
+interface HealthNote {
+  readonly webhook: KnownWebhook
+  readonly health: DeliveryHealth
+  readonly change: 'warn' | 'disable' | null
+}
+
+/**
+ * Writes what became of deliveries, in groups: what comes while one is written makes the next. Row, attempt, alarm and the webhook's
+ * health move in one transaction. While the database is away it is tried again; whatever is lost with the process is attempted again.
+ */
+export class ProgressWriter {
+  readonly #database: Database
+  readonly #queue: Queue
+  readonly #log: Log
+  readonly #finished: Finished[] = []
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | null = null
+
+  constructor(database: Database, queue: Queue, log: Log) {
+    this.#database = database
+    this.#queue = queue
+    this.#log = log
+  }
+
+  add(finished: Finished): void {
+    this.#finished.push(finished)
+    this.#running ??= this.#run()
+  }
+
+  /** Writes what is left. What the database does not take then is attempted again by another process. */
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping
+    await new Promise(setImmediate)
+    let pause = retryMs.first
+    while (this.#finished.length > 0) {
+      const group = this.#finished.splice(0, groupRows)
+      const isWritten = await this.#write(group)
+      if (isWritten) for (const { written } of group) written()
+      else if (signal.aborted) break
+      else {
+        this.#finished.unshift(...group)
+        await delay(pause, undefined, { signal }).catch(() => undefined)
+      }
+      pause = isWritten ? retryMs.first : Math.min(pause * 2, retryMs.last)
+    }
+    this.#running = null
+  }
+
+  /** False when the database did not take it. Never throws. */
+  async #write(group: readonly Finished[]): Promise<boolean> {
+    try {
+      const notes = await this.#healthNotes(group)
+      const rows = group.map(({ progress }) => progress)
+      await storing('write attempts', () =>
+        this.#database.work.begin(async (tx) => {
+          const statements = statementsOf(tx)
+          await recordProgress(tx, rows)
+          await this.#queue.remove(
+            statements,
+            rows.map(({ deliveryId }) => deliveryId),
+          )
+          await this.#queue.set(
+            statements,
+            rows.filter(({ dueAt }) => dueAt !== null),
+          )
+          for (const { webhook, health } of notes) await recordHealth(tx, webhook.workspaceId, webhook.id, health)
+        }),
+      )
+      for (const note of notes) {
+        note.webhook.health = note.health
+        this.#tell(note)
+      }
+      return true
+    } catch (error) {
+      if (error instanceof StorageError && error.unavailable) this.#database.renew()
+      this.#log.warn({ error, deliveries: group.length }, 'what became of deliveries is not written yet')
+      return false
+    }
+  }
+
+  /** The health of those webhooks of a group whose health moves. */
+  async #healthNotes(group: readonly Finished[]): Promise<HealthNote[]> {
+    const notes = new Map<string, HealthNote>()
+    for (const { progress, judged } of group) {
+      if (judged === null) continue
+      const { webhook, result } = judged
+      const before = notes.get(webhook.id)?.health ?? webhook.health
+      const after = healthAfter(before, result, progress.at)
+      const note = await this.#unlessItAnswers(webhook, before, result, progress.at, after)
+      if (!isSame(before, note.health)) notes.set(webhook.id, { webhook, ...note })
+    }
+    return [...notes.values()]
+  }
+
+  /** An answered exchange counts as a success (contract.md §4): looked for before anything is done about a webhook that fails. */
+  async #unlessItAnswers(
+    { workspaceId, id }: KnownWebhook,
+    { failingSince }: DeliveryHealth,
+    result: DeliveryResult,
+    at: Date,
+    after: { readonly health: DeliveryHealth; readonly change: 'warn' | 'disable' | null },
+  ): Promise<Omit<HealthNote, 'webhook'>> {
+    if (after.change === null || result === 'gone' || failingSince === null) return after
+    const answers = await hasAnsweredSince(this.#database.work, workspaceId, id, failingSince)
+    return answers ? { health: { ...healthy, failingSince: at }, change: null } : after
+  }
+
+  #tell({ webhook: { id: webhookId, workspaceId }, health, change }: HealthNote): void {
+    const { failingSince } = health
+    if (change === 'warn') {
+      this.#log.warn(
+        { workspaceId, webhookId, failingSince },
+        'a webhook has failed for a day: its deliveries stop after 5',
+      )
+    }
+    if (change === 'disable') {
+      this.#log.error({ workspaceId, webhookId, failingSince }, "a webhook's asynchronous deliveries were stopped")
+    }
+  }
+}
+
+function isSame(a: DeliveryHealth, b: DeliveryHealth): boolean {
+  return (
+    a.failingSince?.getTime() === b.failingSince?.getTime() &&
+    a.failureWarnedAt?.getTime() === b.failureWarnedAt?.getTime() &&
+    a.deliveriesDisabledAt?.getTime() === b.deliveriesDisabledAt?.getTime()
+  )
+}

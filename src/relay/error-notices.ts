@@ -1,0 +1,36 @@
+import type { ErrorNotification } from '../domain/exchange.ts'
+import { tellFlow } from '../domain/flow.ts'
+import type { Announcer } from './announcer.ts'
+import type { ExchangeLedger } from './ledger.ts'
+import type { Sessions } from './sessions.ts'
+
+/** An error that a phone reported. */
+export interface Report {
+  readonly ledger: ExchangeLedger
+  readonly request: ErrorNotification
+  /** Meta's decrypted body. */
+  readonly plaintext: Buffer
+  readonly metaFlowId: string | null
+}
+
+export interface ErrorNotices {
+  /** Opens the report's record, and with it what is told of it. The phone ignores the answer: it may wait for the records. */
+  open(report: Report): Promise<void>
+}
+
+export function createErrorNotices(parts: { sessions: Sessions; announcer: Announcer }): ErrorNotices {
+  const { sessions, announcer } = parts
+  return {
+    async open({ ledger, request, plaintext, metaFlowId }) {
+      const { account, now, watch } = ledger
+      if (!announcer.hasErrorSubscribers(account)) return
+      watch.skip()
+      const session = await sessions.load(account, request)
+      watch.lap('enrich')
+      const flow = tellFlow(account.flows, metaFlowId, session.flowResponse?.flowId ?? null, request.screen)
+      const known = { flowToken: request.flowToken, flow, records: session }
+      const deliveries = announcer.error(account, request, known, now, plaintext)
+      ledger.open({ known, webhookId: null, envelope: null, flowResponse: null }, deliveries)
+    },
+  }
+}

@@ -1,0 +1,349 @@
+import { createHmac } from 'node:crypto'
+import postgres from 'postgres'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { eventSchemas } from '../../src/domain/event-schemas.ts'
+import { eventually } from '../support/eventually.ts'
+import {
+  create,
+  createAccount,
+  createWebhook,
+  startRelevo,
+  type TestAccount,
+  type TestRelevo,
+} from '../support/relevo.ts'
+import { type FakeTenant, startTenant } from '../support/tenant.ts'
+import { reply, reset, silence } from '../support/tenant-behaviours.ts'
+
+/** contract.md §4 "Asynchronous deliveries": one tenant answers exchanges, the other is told. */
+let relevo: TestRelevo
+let answering: FakeTenant
+let told: FakeTenant
+let sql: postgres.Sql
+
+beforeAll(async () => {
+  relevo = await startRelevo({ ENRICHMENT_BUDGET_MS: '5000' })
+  sql = postgres(relevo.database.url, { max: 2 })
+  ;[answering, told] = await Promise.all([startTenant(), startTenant()])
+})
+afterEach(() => {
+  answering.always(null)
+  told.always(null)
+  answering.assertNoSurprises()
+  told.assertNoSurprises()
+})
+afterAll(async () => {
+  await Promise.all([answering.close(), told.close()])
+  await sql.end()
+  await relevo.close()
+})
+
+const deliveriesOf = async (account: TestAccount, query = '') =>
+  (await relevo.api('GET', `/v1/deliveries${query}`, { token: account.token })).body.data
+const deliveryOf = async (account: TestAccount, id: string) =>
+  (await relevo.api('GET', `/v1/deliveries/${id}`, { token: account.token })).body
+const webhookOf = async (account: TestAccount, id: string) =>
+  (await relevo.api('GET', `/v1/webhooks/${id}`, { token: account.token })).body
+
+/** The one delivery of an account once it is in a status. */
+const only = (account: TestAccount, status: string) =>
+  eventually(async () => {
+    const [found, ...others] = await deliveriesOf(account)
+    expect(others).toEqual([])
+    return found?.status === status ? deliveryOf(account, found.id) : null
+  })
+
+/** Has the clock move for a delivery that waits: it is due now. */
+async function makeDue(id: string): Promise<void> {
+  await sql`update deliveries set due_at = now() where id = ${id}`
+  await sql`update relevo_queue.job set start_after = now() where id = ${id}`
+}
+
+async function accountWith(...webhooks: Record<string, unknown>[]) {
+  const account = await createAccount(relevo)
+  const responder = await createWebhook(relevo, account, answering.url, { name: 'Answers' })
+  const others = []
+  for (const webhook of webhooks) others.push(await createWebhook(relevo, account, told.url, webhook))
+  return { account, responder, others }
+}
+
+describe('an observer of an exchange', () => {
+  it('gets the very envelope of the one who answers, signed for itself', async () => {
+    const { account, responder, others } = await accountWith({})
+    answering.next(reply({ screen: 'NEXT', data: {} }))
+    told.next(reply({ ignored: true }))
+    await account.meta.init('observed-token')
+    const delivery = await only(account, 'delivered')
+    const [asked, got] = [answering.received.at(-1), told.received.at(-1)]
+    expect(got?.rawBody.toString()).toBe(asked?.rawBody.toString())
+    const signature = createHmac('sha256', others[0].secret)
+      .update(got?.rawBody ?? '')
+      .digest('hex')
+    expect(got?.headers).toMatchObject({
+      'x-webhook-event': 'whatsapp.flows.init',
+      'x-webhook-id': others[0].id,
+      'x-webhook-event-id': asked?.headers['x-webhook-event-id'],
+      'webhook-id': asked?.headers['webhook-id'],
+      'x-webhook-resource-id': 'observed-token',
+      'x-webhook-attempt': '1',
+      'x-webhook-signature': `sha256=${signature}`,
+    })
+    // Nobody waits for its answer.
+    expect(got?.headers).not.toHaveProperty('x-webhook-timeout-ms')
+    expect(asked?.headers['x-webhook-id']).toBe(responder.id)
+    expect(delivery).toMatchObject({
+      webhookId: others[0].id,
+      event: 'whatsapp.flows.init',
+      eventId: asked?.headers['x-webhook-event-id'],
+      resourceId: 'observed-token',
+      attemptCount: 1,
+      lastStatus: 200,
+      lastFailure: null,
+      nextAttemptAt: null,
+      envelope: JSON.parse(got?.rawBody.toString() ?? ''),
+      attempts: [{ number: 1, status: 200, failure: null, responseBody: '{"ignored":true}', bytes: 16 }],
+    })
+    expect(delivery.attempts[0].responseHeaders).toMatchObject({ 'content-type': 'application/json' })
+    expect(await deliveriesOf(account, `?eventId=${delivery.eventId}`)).toHaveLength(1)
+  })
+
+  it('is told although the one who answers hangs, and neither waits for the other', async () => {
+    const { account } = await accountWith({})
+    answering.next(silence())
+    told.next(reply({}))
+    const { answer, ms } = await account.meta.init('hanging-token')
+    expect(answer).toEqual({ data: { acknowledged: true } })
+    expect(ms).toBeLessThan(3000)
+    await only(account, 'delivered')
+  })
+
+  it('in plain format gets what Meta sent', async () => {
+    const { account } = await accountWith({ format: 'plain' })
+    answering.next(reply({ data: {} }))
+    told.next(reply({}))
+    await account.meta.init('plain-token')
+    const delivery = await only(account, 'delivered')
+    expect(JSON.parse(told.received.at(-1)?.rawBody.toString() ?? '')).toMatchObject({
+      action: 'INIT',
+      flow_token: 'plain-token',
+    })
+    expect(delivery.envelope).toContain('"flow_token":"plain-token"')
+  })
+})
+
+describe('a delivery that fails', () => {
+  it('is tried again on the schedule with the same id and bytes, its attempts counted', async () => {
+    const { account } = await accountWith({})
+    answering.always(reply({ data: {} }))
+    told.next(reply({ no: 1 }, 503), reset(), reply({}, 204))
+    await account.meta.init('failing-token')
+    const first = await only(account, 'failed')
+    const waitMs = (delivery: { nextAttemptAt: string; attempts: { createdAt: string }[] }) =>
+      Date.parse(delivery.nextAttemptAt) - Date.parse(delivery.attempts.at(-1)?.createdAt ?? '')
+    expect(waitMs(first)).toBeGreaterThanOrEqual(4000)
+    expect(waitMs(first)).toBeLessThan(8000)
+    expect(first).toMatchObject({ attemptCount: 1, lastStatus: 503, lastFailure: 'bad_status', reason: null })
+    expect(await deliveriesOf(account, '?status=never_delivered')).toHaveLength(1)
+
+    await makeDue(first.id)
+    const second = await eventually(async () => {
+      const delivery = await deliveryOf(account, first.id)
+      return delivery.attemptCount === 2 ? delivery : null
+    })
+    expect(second).toMatchObject({ status: 'failed', lastStatus: null, lastFailure: 'connection_lost' })
+    expect(waitMs(second)).toBeGreaterThanOrEqual(24_000)
+
+    await makeDue(first.id)
+    const third = await only(account, 'delivered')
+    expect(third.attempts.map(({ number, failure }: { number: number; failure: string }) => [number, failure])).toEqual(
+      [
+        [1, 'bad_status'],
+        [2, 'connection_lost'],
+        [3, null],
+      ],
+    )
+    const sent = told.received.slice(-3)
+    expect(sent.map(({ headers }) => headers['x-webhook-attempt'])).toEqual(['1', '2', '3'])
+    expect(new Set(sent.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
+    expect(new Set(sent.map(({ rawBody }) => rawBody.toString())).size).toBe(1)
+    expect(await deliveriesOf(account, '?status=never_delivered')).toEqual([])
+    expect((await webhookOf(account, third.webhookId)).failingSince).toBeNull()
+  })
+
+  it('waits as long as Retry-After says', async () => {
+    const { account } = await accountWith({})
+    answering.next(reply({ data: {} }))
+    told.next(reply({}, 429, { 'retry-after': '100' }))
+    await account.meta.init('retry-after-token')
+    const { nextAttemptAt, updatedAt } = await only(account, 'failed')
+    expect(Date.parse(nextAttemptAt) - Date.parse(updatedAt)).toBe(100_000)
+  })
+
+  it('does not follow a redirect, and takes a 2xx with any body', async () => {
+    const { account } = await accountWith({})
+    answering.always(reply({ data: {} }))
+    told.next(
+      reply({}, 302, { location: told.url }),
+      ({ response }) => void response.writeHead(201).end('x'.repeat(5000)),
+    )
+    await account.meta.init('redirect-token')
+    const { id } = await only(account, 'failed')
+    await makeDue(id)
+    const { attempts } = await only(account, 'delivered')
+    expect(attempts[0]).toMatchObject({ status: 302, failure: 'bad_status' })
+    expect(attempts[1]).toMatchObject({ status: 201, bytes: 5000, responseBody: 'x'.repeat(4096) })
+  })
+
+  it('after the last attempt is exhausted, kept, and can be redelivered', async () => {
+    const { account } = await accountWith({})
+    answering.next(reply({ data: {} }))
+    told.next(reply({}, 500))
+    await account.meta.init('last-token')
+    const { id } = await only(account, 'failed')
+    await sql`update deliveries set failures = 10, attempts = 10 where id = ${id}`
+    told.next(reply({}, 500))
+    await makeDue(id)
+    expect(await only(account, 'exhausted')).toMatchObject({
+      reason: 'schedule_ended',
+      attemptCount: 11,
+      nextAttemptAt: null,
+    })
+    told.next(reply({}))
+    const again = await relevo.api('POST', `/v1/deliveries/${id}/redeliver`, { token: account.token })
+    expect([again.status, again.body.status, again.body.reason]).toEqual([200, 'pending', null])
+    expect(await only(account, 'delivered')).toMatchObject({ attemptCount: 12 })
+    expect(told.received.at(-1)?.headers['x-webhook-attempt']).toBe('12')
+  })
+})
+
+describe('410', () => {
+  it('stops the asynchronous deliveries of a webhook, not its exchanges, until it is told otherwise', async () => {
+    const { account, responder, others } = await accountWith({})
+    const observer = others[0].id
+    answering.always(reply({ screen: 'NEXT', data: {} }))
+    told.next(reply({}, 410))
+    await account.meta.init('gone-token')
+    expect(await only(account, 'exhausted')).toMatchObject({ reason: 'webhook_disabled', attemptCount: 1 })
+    expect((await webhookOf(account, observer)).deliveriesDisabledAt).not.toBeNull()
+    expect((await webhookOf(account, responder.id)).deliveriesDisabledAt).toBeNull()
+
+    // What comes meanwhile is kept, and not sent.
+    await account.meta.exchange('NEXT', {}, 'gone-token')
+    const ended = await eventually(async () => {
+      const all = await deliveriesOf(account, '?status=exhausted')
+      return all.length === 2 ? all : null
+    })
+    expect(ended.map((delivery: { attemptCount: number }) => delivery.attemptCount)).toEqual([0, 1])
+    const refused = await relevo.api('POST', `/v1/deliveries/${ended[0].id}/redeliver`, { token: account.token })
+    expect([refused.status, refused.body.code]).toEqual([409, 'deliveries_disabled'])
+
+    // As the one who answers it still is asked.
+    await relevo.api('PATCH', `/v1/webhooks/${responder.id}`, { token: account.token, body: { active: false } })
+    told.next(reply({ screen: 'FROM_OBSERVER', data: {} }))
+    expect((await account.meta.exchange('NEXT', {}, 'gone-token')).answer.screen).toBe('FROM_OBSERVER')
+
+    const body = { deliveriesDisabledAt: null }
+    const enabled = await relevo.api('PATCH', `/v1/webhooks/${observer}`, { token: account.token, body })
+    expect(enabled.body.deliveriesDisabledAt).toBeNull()
+    told.next(reply({}), reply({}))
+    const since = new Date(Date.now() - 60_000).toISOString()
+    const recovered = await relevo.api('POST', `/v1/webhooks/${observer}/recover`, {
+      token: account.token,
+      body: { since },
+    })
+    expect(recovered.body).toEqual({ recovered: 2, isComplete: true })
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 2)
+  })
+})
+
+describe('a webhook that is gone or inactive', () => {
+  it('ends what waits for it', async () => {
+    const { account, others } = await accountWith({}, {})
+    answering.next(reply({ data: {} }))
+    told.next(reply({}, 500), reply({}, 500))
+    await account.meta.init('removed-token')
+    const failed = await eventually(async () => {
+      const all = await deliveriesOf(account, '?status=failed')
+      return all.length === 2 ? all : null
+    })
+    await relevo.api('DELETE', `/v1/webhooks/${others[0].id}`, { token: account.token })
+    await relevo.api('PATCH', `/v1/webhooks/${others[1].id}`, { token: account.token, body: { active: false } })
+    for (const { id } of failed) await makeDue(id)
+    const ended = await eventually(async () => {
+      const all = await deliveriesOf(account, '?status=exhausted')
+      return all.length === 2 ? all : null
+    })
+    expect(new Set(ended.map(({ reason }: { reason: string }) => reason))).toEqual(
+      new Set(['webhook_deleted', 'webhook_inactive']),
+    )
+    const gone = ended.find(({ reason }: { reason: string }) => reason === 'webhook_deleted')
+    const again = await relevo.api('POST', `/v1/deliveries/${gone.id}/redeliver`, { token: account.token })
+    expect([again.status, again.body.code]).toEqual([409, 'webhook_gone'])
+  })
+})
+
+describe('whatsapp.flows.fallback', () => {
+  it('tells at once of a fallback, and once a second of how many came since', async () => {
+    const { account } = await accountWith({ events: ['whatsapp.flows.fallback'] })
+    const flow = await create(
+      relevo,
+      '/v1/flows',
+      { wabaId: account.wabaId, metaFlowId: '77', name: 'Offer' },
+      account.token,
+    )
+    answering.always(reply({}, 500))
+    told.always(reply({}))
+    await Promise.all(['a', 'b', 'c', 'd'].map((token) => account.meta.init(`fallback-${token}`)))
+    const seen = () =>
+      told.received
+        .map(({ rawBody }) => JSON.parse(rawBody.toString()))
+        .filter((envelope) => envelope.workspaceId === account.workspaceId)
+    await eventually(() => seen().reduce((total, { data }) => total + data.count, 0) === 4)
+    expect(seen().map(({ data }) => data.count)).toEqual([1, 3])
+    const [first] = seen()
+    expect(eventSchemas['whatsapp.flows.fallback'].parse(first)).toBeTruthy()
+    const exchanges = await relevo.exchanges(account, 4)
+    const told1 = exchanges.find(({ id }: { id: string }) => id === first.data.exchange.id)
+    expect(first).toMatchObject({
+      event: 'whatsapp.flows.fallback',
+      source: 'whatsapp.flows',
+      resourceType: 'flow_response',
+      resourceId: told1.flowToken,
+      changes: null,
+      data: {
+        client: null,
+        conversation: null,
+        flow: { id: flow.id },
+        flowResponse: { flowToken: told1.flowToken, status: 'IN_PROGRESS' },
+        exchange: { outcome: 'bad_status', event: 'whatsapp.flows.init', durationMs: told1.durationMs },
+      },
+    })
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 2)
+  })
+})
+
+describe('whatsapp.flows.error', () => {
+  it('tells what the phone reported, and a plain webhook what Meta sent', async () => {
+    const { account } = await accountWith(
+      { events: ['whatsapp.flows.error'] },
+      { events: ['whatsapp.flows.error'], format: 'plain' },
+    )
+    const client = await create(relevo, '/v1/clients', { phoneNumber: '+15550109999', name: 'Ana' }, account.token)
+    await create(relevo, '/v1/flow-responses', { flowToken: 'error-token', clientId: client.id }, account.token)
+    told.next(reply({}), reply({}))
+    const report = { error: 'payload-schema-error', error_message: 'wrong' }
+    const sent = { version: '3.0', flow_token: 'error-token', screen: 'OFFER', action: 'data_exchange', data: report }
+    expect((await account.meta.call(sent)).answer).toEqual({ data: { acknowledged: true } })
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 2)
+    const bodies = told.received.slice(-2).map(({ rawBody }) => JSON.parse(rawBody.toString()))
+    const envelope = bodies.find((body) => body.event !== undefined)
+    expect(bodies.find((body) => body.event === undefined)).toEqual(sent)
+    expect(eventSchemas['whatsapp.flows.error'].parse(envelope)).toBeTruthy()
+    expect(envelope.data).toMatchObject({
+      client: { id: client.id, name: 'Ana' },
+      flowResponse: { flowToken: 'error-token', status: 'SENT' },
+      error: { key: report.error, message: 'wrong', action: 'data_exchange', screen: 'OFFER', version: '3.0' },
+    })
+    const [exchange] = await relevo.exchanges(account, 1)
+    expect(exchange).toMatchObject({ outcome: 'answered_locally', event: 'whatsapp.flows.error', clientId: client.id })
+  })
+})
