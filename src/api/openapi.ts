@@ -28,6 +28,7 @@ const tags: Readonly<Record<string, string>> = {
   conversations: 'Threads with clients.',
   'flow-responses': 'The sessions of flow tokens.',
   exchanges: 'The calls of Meta and how each ended.',
+  deliveries: 'What webhooks are told of and not asked, and the attempts to tell them.',
   'audit-log': 'Changes made through the API.',
 }
 

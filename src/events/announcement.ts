@@ -1,8 +1,7 @@
-import type postgres from 'postgres'
 import type { WebhookEvent } from '../domain/events.ts'
 import { newUuid, type WorkspaceId } from '../domain/ids.ts'
 import type { WebhookFormat } from '../domain/webhook.ts'
-import { statementsOf } from '../storage/database.ts'
+import { type SqlTransaction, statementsOf } from '../storage/database.ts'
 import { insertDeliveries, type NewDelivery } from '../storage/deliveries.ts'
 import type { Backlog } from './backlog.ts'
 import type { Alarm, Queue } from './queue.ts'
@@ -48,11 +47,7 @@ export function deliveriesTo(
 }
 
 /** Writes deliveries and sets their alarms in the transaction `tx`. Repeatable. */
-export async function enqueue(
-  queue: Queue,
-  tx: postgres.TransactionSql,
-  deliveries: readonly NewDelivery[],
-): Promise<void> {
+export async function enqueue(queue: Queue, tx: SqlTransaction, deliveries: readonly NewDelivery[]): Promise<void> {
   if (deliveries.length === 0) return
   const waiting = deliveries.filter(({ reason, envelope }) => reason === null && envelope !== null)
   const alarms = waiting.map(({ id, workspaceId, webhookId }) => ({
@@ -67,7 +62,7 @@ export async function enqueue(
 /** Sets alarms anew for deliveries that are due now, in the transaction `tx`. */
 export async function ringAnew(
   queue: Queue,
-  tx: postgres.TransactionSql,
+  tx: SqlTransaction,
   deliveries: readonly Omit<Alarm, 'dueAt'>[],
 ): Promise<void> {
   const statements = statementsOf(tx)

@@ -6,7 +6,7 @@ import { type Database, StorageError, statementsOf, storing } from '../storage/d
 import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
 import { ringAnew } from './announcement.ts'
 import { createAttemptRunner } from './attempt-runner.ts'
-import { Lanes } from './lanes.ts'
+import { bounds, Lanes } from './lanes.ts'
 import { ProgressWriter } from './progress-writer.ts'
 import { heartbeatMs, type Queue, type RungAlarm, superviseMs } from './queue.ts'
 import type { KnownWebhook, WebhookBook } from './webhook-book.ts'
@@ -28,7 +28,7 @@ export interface DeliveryWorkerParts {
 const pauseMs = { busy: 25, idle: 250, failed: 1000 }
 const takeLimit = 500
 /** Of one webhook, in all processes: those that wait for a place here too. */
-const takenPerWebhook = 32
+const takenPerWebhook = bounds.proven
 /** A delivery that is overdue by so much may have lost its alarm. */
 const overdueMs = 60_000
 const sweepLimit = 2000

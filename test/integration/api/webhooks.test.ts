@@ -27,6 +27,8 @@ test('a webhook is made with what is usual; its secret is shown once', async () 
     format: 'envelope',
     breaker: { mode: 'on' },
     signed: true,
+    deliveriesDisabledAt: null,
+    failingSince: null,
     createdAt: expect.any(String),
     updatedAt: webhook.createdAt,
   })

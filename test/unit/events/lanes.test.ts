@@ -1,0 +1,68 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { bounds, Lanes } from '../../../src/events/lanes.ts'
+import type { RungAlarm } from '../../../src/events/queue.ts'
+
+let made = 0
+const alarm = (webhookId: string): RungAlarm => ({ deliveryId: String(++made), workspaceId: 'ws_1', webhookId })
+
+describe('lanes', () => {
+  it('whatever rings and ends, keep each webhook to its places and lose no alarm', () => {
+    const webhookId = fc.constantFrom('a', 'b', 'c')
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('rings' as const), webhookId, count: fc.integer({ min: 1, max: 40 }) }),
+      fc.record({ kind: fc.constant('ends' as const), at: fc.nat(), isProven: fc.constantFrom(true, false, null) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const lanes = new Lanes()
+        const underWay: RungAlarm[] = []
+        let [added, started] = [0, 0]
+        const start = () => {
+          const next = lanes.start()
+          started += next.length
+          underWay.push(...next)
+        }
+        for (const step of steps) {
+          if (step.kind === 'rings') {
+            for (let ring = 0; ring < step.count; ring++) lanes.add(alarm(step.webhookId))
+            added += step.count
+          } else if (underWay.length > 0) {
+            const [ended] = underWay.splice(step.at % underWay.length, 1)
+            if (ended === undefined) continue
+          }
+          start()
+          for (const id of ['a', 'b', 'c']) {
+            const count = underWay.filter((one) => one.webhookId === id).length
+            expect(count).toBeLessThanOrEqual(bounds.proven)
+          }
+          expect(lanes.underWay).toBe(underWay.length)
+        }
+        expect(started + lanes.drain().length).toBe(added)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('a webhook that never answered has two places, one that answers sixteen, one that fails two again', () => {
+    const lanes = new Lanes()
+    for (let ring = 0; ring < 40; ring++) lanes.add(alarm('a'))
+    expect(lanes.start()).toHaveLength(bounds.unproven)
+    expect(lanes.full()).toEqual(['a'])
+    lanes.release('a', true)
+    expect(lanes.start()).toHaveLength(bounds.proven - 1)
+    for (let end = 0; end < bounds.proven - 1; end++) lanes.release('a', false)
+    expect(lanes.start()).toHaveLength(bounds.unproven - 1)
+  })
+
+  it('a hundred webhooks that hang leave room for others', () => {
+    const lanes = new Lanes()
+    for (let webhook = 0; webhook < 100; webhook++) {
+      for (let ring = 0; ring < 32; ring++) lanes.add(alarm(`hangs-${webhook}`))
+    }
+    expect(lanes.start()).toHaveLength(200)
+    expect(lanes.room).toBeGreaterThan(0)
+    lanes.add(alarm('lives'))
+    expect(lanes.start().map(({ webhookId }) => webhookId)).toEqual(['lives'])
+  })
+})
