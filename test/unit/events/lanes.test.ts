@@ -30,6 +30,7 @@ describe('lanes', () => {
           } else if (underWay.length > 0) {
             const [ended] = underWay.splice(step.at % underWay.length, 1)
             if (ended === undefined) continue
+            lanes.release(ended.webhookId, step.isProven)
           }
           start()
           for (const id of ['a', 'b', 'c']) {
