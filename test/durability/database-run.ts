@@ -6,12 +6,12 @@ import { startEmbedded } from '../../src/storage/embedded.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
 import { eventually } from '../support/eventually.ts'
 import { startProxy } from '../support/tcp-proxy.ts'
-import { type Comparison, compare, createRig, type MetaLedger } from './rig.ts'
+import { type Comparison, compare, createRig, type MetaLedger, type ToldOf, toldOf } from './rig.ts'
 
 /** `fast` and `immediate` as pg_ctl means them; `stalled`: SIGSTOP to every process of the server. */
 export type Ending = 'fast' | 'immediate' | 'stalled'
 
-export interface DatabaseReport extends Comparison {
+export interface DatabaseReport extends Comparison, ToldOf {
   readonly ending: Ending
   readonly seconds: number
   readonly ledger: MetaLedger
@@ -40,9 +40,10 @@ export async function databaseRun(ending: Ending, seconds: number, rate: number)
       (await rig.metric('relevo_spool_rows')) + (await rig.metric('relevo_recorder_rows_waiting')) === 0
     await eventually(emptied, { timeoutMs: 30_000, everyMs: 50 })
     const rowsLost = await rig.metric('relevo_recorder_rows_lost_total')
+    const told = await toldOf(rig, ledger, 60_000)
     first.child.kill('SIGTERM')
     const exitCode = await first.ended()
-    return { ending, seconds, ledger, mostSpooled, rowsLost, exitCode, ...(await compare(url, ledger)) }
+    return { ending, seconds, ledger, mostSpooled, rowsLost, exitCode, ...told, ...(await compare(url, ledger)) }
   } finally {
     await rig.close()
     await proxy.close()
@@ -102,6 +103,7 @@ export function printDatabase({
   console.log(`rows in the log           ${log.rows} ${JSON.stringify(log.outcomes)}`)
   console.log(`answered and not logged   ${log.lost}; counted as lost ${rowsLost}`)
   console.log(`logged twice, never sent  ${log.twice}, ${log.unknown}`)
+  console.log(`answered and not told     ${log.untold}; told again ${log.toldAgain}`)
   console.log(`exit code after SIGTERM   ${exitCode}`)
   for (const [problem, count] of summary.problems) console.log(`problem                   ${count} × ${problem}`)
 }

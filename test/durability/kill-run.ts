@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Comparison, compare, createRig, type MetaLedger } from './rig.ts'
+import { type Comparison, compare, createRig, type MetaLedger, type ToldOf, toldOf } from './rig.ts'
 
-export interface KillReport extends Comparison {
+export interface KillReport extends Comparison, ToldOf {
   readonly kills: number
   readonly ledger: MetaLedger
   /** Of the process that was told to end after all kills. */
@@ -24,9 +24,11 @@ export async function killRun(databaseUrl: string, kills: number, rate: number):
     await delay(500)
     enough.abort()
     const ledger = await loading
+    // A delivery whose process died is attempted again within 45 s: contract.md §4.
+    const told = await toldOf(rig, ledger, 60_000)
     relevo.child.kill('SIGTERM')
     const exitCode = await relevo.ended()
-    return { kills, ledger, exitCode, ...(await compare(databaseUrl, ledger)) }
+    return { kills, ledger, exitCode, ...told, ...(await compare(databaseUrl, ledger)) }
   } finally {
     await rig.close()
   }
@@ -41,5 +43,6 @@ export function printKills({ kills, ledger, exitCode, ...log }: KillReport): voi
   console.log(`rows in the log           ${log.rows} ${JSON.stringify(log.outcomes)}`)
   console.log(`answered and not logged   ${log.lost}`)
   console.log(`logged twice, never sent  ${log.twice}, ${log.unknown}`)
+  console.log(`answered and not told     ${log.untold}; told again ${log.toldAgain}`)
   console.log(`exit code after SIGTERM   ${exitCode}`)
 }

@@ -9,8 +9,13 @@ import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
 import { writeMessage } from '../../src/simulator/message.ts'
 import { createMetaClient } from '../../src/simulator/meta-client.ts'
 import { newFlowToken } from '../../src/simulator/simulate.ts'
+import { eventually } from '../support/eventually.ts'
 import { type RelevoProcess, runRelevo } from '../support/process.ts'
 import { startTenant } from '../support/tenant.ts'
+import { startBalancer } from './balancer.ts'
+import { pin } from './cores.ts'
+
+const observerPath = '/observer'
 
 /** What the simulator knows: its own side of the ledger. */
 export interface MetaLedger {
@@ -22,46 +27,62 @@ export interface MetaLedger {
 
 /** Relevo in a process of its own on one port and one DATA_DIR, a tenant that answers at once or soon, and Meta. */
 export interface Rig {
-  /** Starts Relevo; again after it ended. Resolves once it listens. */
-  start(): Promise<RelevoProcess>
+  /** Starts Relevo, or one of several; again after it ended. Resolves once it listens. */
+  start(instance?: number): Promise<RelevoProcess>
+  /** Calls that went to another instance because the first did not take them. */
+  passedOn(): number
   /** Exchanges per second for so long, or until the signal, whether Relevo is there or not. */
   load(rate: number, seconds: number, signal?: AbortSignal): Promise<MetaLedger>
   metric(name: string): Promise<number>
+  /** One more webhook for all exchanges. Returns its signing secret. */
+  addWebhook(name: string, url: string): Promise<string>
+  /** How often the observer was told of each flow token's exchange. */
+  told(): ReadonlyMap<string, number>
   close(): Promise<void>
 }
 
-/** `databaseUrl`: as Relevo is to see it; migrated. Starts Relevo once and registers a tenant. */
-export async function createRig(databaseUrl: string): Promise<{ rig: Rig; first: RelevoProcess }> {
+/** `databaseUrl`: as Relevo is to see it; migrated. Starts one Relevo and registers a tenant. Several `instances` stand behind a balancer. */
+export async function createRig(databaseUrl: string, instances = 1): Promise<{ rig: Rig; first: RelevoProcess }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'relevo-durability-'))
   const tenant = await startTenant()
   let calls = 0
-  tenant.always(async ({ response, pause }) => {
+  const told = new Map<string, number>()
+  tenant.always(async ({ received, response, pause }) => {
+    if (received.path === observerPath) {
+      const flowToken = String(received.headers['x-webhook-resource-id'])
+      told.set(flowToken, (told.get(flowToken) ?? 0) + 1)
+      response.writeHead(204).end()
+      return
+    }
     // Every second answer comes at once: then the row's way to the disk is the longer one.
     if (++calls % 2 === 0) await pause(Math.random() * 30)
     response.writeHead(200, { 'content-type': 'application/json' }).end('{"screen":"NEXT","data":{}}')
   })
   const adminToken = randomBytes(24).toString('hex')
-  const port = await freePort()
+  const ports = await Promise.all(Array.from({ length: instances }, freePort))
+  const [port = 0] = ports
+  const balancer = instances === 1 ? null : await startBalancer(ports.map((each) => `http://127.0.0.1:${each}`))
   const environment = {
     MASTER_KEY: randomBytes(32).toString('base64'),
     ADMIN_TOKEN: adminToken,
-    PORT: String(port),
-    DATA_DIR: dataDir,
     DATABASE_URL: databaseUrl,
     WEBHOOK_ALLOW_HTTP: 'true',
     WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
     LOG_LEVEL: 'warn',
+    API_RATE_LIMIT: '100000',
   }
-  const start = async () => {
-    const relevo = runRelevo(['serve'], environment)
+  const start = async (instance = 0) => {
+    const PUBLIC_URL = balancer === null ? {} : { PUBLIC_URL: balancer.url }
+    const own = { PORT: String(ports[instance]), DATA_DIR: join(dataDir, String(instance)), ...PUBLIC_URL }
+    const relevo = runRelevo(['serve'], { ...environment, ...own })
     await relevo.listening()
+    // The relay on one core, all else on the other.
+    pin(relevo.pid, 0)
     return relevo
   }
   const first = await start()
-  const client = createMetaClient({
-    ...(await register(`http://127.0.0.1:${port}`, adminToken, tenant.url)),
-    maxSockets: 64,
-  })
+  const { api, ...target } = await register(`http://127.0.0.1:${port}`, adminToken, tenant.url)
+  const client = createMetaClient({ ...target, maxSockets: 64 })
   const rig: Rig = {
     start,
     async load(rate, seconds, signal) {
@@ -88,13 +109,35 @@ export async function createRig(databaseUrl: string): Promise<{ rig: Rig; first:
           ?.split(' ')[1],
       )
     },
+    async addWebhook(name, url) {
+      return text(await api('POST', '/v1/webhooks', { name, url, events: ['whatsapp.flows.exchanges'] }), 'secret')
+    },
+    told: () => told,
+    passedOn: () => balancer?.passedOn ?? 0,
     async close() {
       client.close()
+      await balancer?.close()
       await tenant.close()
       await rm(dataDir, { recursive: true, force: true })
     },
   }
   return { rig, first }
+}
+
+/** What the observer was told, beside what it should have been told. */
+export interface ToldOf {
+  /** Answered, and the observer was not told. */
+  readonly untold: number
+  /** Times that it was told once more. */
+  readonly toldAgain: number
+}
+
+/** Waits until the observer knows of every exchange that was answered, at most so long. */
+export async function toldOf(rig: Rig, { answered }: MetaLedger, timeoutMs: number): Promise<ToldOf> {
+  const untold = () => [...answered].filter((token) => !rig.told().has(token)).length
+  await eventually(() => untold() === 0, { timeoutMs, everyMs: 100 }).catch(() => undefined)
+  const toldAgain = [...rig.told().values()].reduce((sum, count) => sum + count - 1, 0)
+  return { untold: untold(), toldAgain }
 }
 
 /** The other side: how the log agrees with what the simulator saw. */
@@ -141,7 +184,9 @@ async function register(url: string, adminToken: string, tenantUrl: string) {
   const appSecret = randomBytes(16).toString('hex')
   const waba = await api('POST', '/v1/wabas', { wabaId: '100000000000009', appSecrets: [appSecret] })
   await api('POST', '/v1/webhooks', { name: 'Tenant', url: tenantUrl, events: ['whatsapp.flows.exchanges'] })
-  return { endpointUri: text(waba, 'endpointUri'), publicKeyPem: text(waba, 'publicKey'), appSecret }
+  const observerUrl = new URL(observerPath, tenantUrl).href
+  await api('POST', '/v1/webhooks', { name: 'Observer', url: observerUrl, events: ['whatsapp.flows.exchanges'] })
+  return { api, endpointUri: text(waba, 'endpointUri'), publicKeyPem: text(waba, 'publicKey'), appSecret }
 }
 
 const isReply = (answer: unknown) =>

@@ -1,34 +1,67 @@
 import { migrate } from '../../src/migrate.ts'
 import { startEmbedded } from '../../src/storage/embedded.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
+import { pin } from './cores.ts'
 import { databaseRun, type Ending, printDatabase } from './database-run.ts'
+import { eventsRun, printEvents } from './events-run.ts'
 import { killRun, printKills } from './kill-run.ts'
+import { printRestarts, restartRun } from './restart-run.ts'
 
-// The long forms of test/e2e/durability.test.ts: `npm run soak:kill [kills]`, `npm run soak:database [seconds]`.
+// The long forms of test/e2e/durability.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
+// `soak:restart [restarts]`.
 const rate = 100
 const [what, given] = process.argv.slice(2)
+pin(process.pid, 1)
 
-if (what === 'kill') {
+/** True: everything was as it should be. */
+const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> = {
+  async kill(databaseUrl) {
+    const report = await killRun(databaseUrl, Number(given ?? 50), rate)
+    printKills(report)
+    return report.lost + report.twice + report.unknown + report.untold === 0 && report.exitCode === 0
+  },
+  async events(databaseUrl) {
+    const report = await eventsRun(databaseUrl, 1000, Number(given ?? 120))
+    printEvents(report)
+    const { expected, arrived, forged, again, p95 } = report
+    return arrived === expected && forged === 0 && again < expected / 1000 && p95 < 1000
+  },
+  async restart(databaseUrl) {
+    const report = await restartRun(databaseUrl, Number(given ?? 20), rate)
+    printRestarts(report)
+    const isAllAnswered = report.ledger.answered.size === report.ledger.sent.size
+    return isAllAnswered && report.lost + report.twice + report.untold + report.badExits === 0
+  },
+}
+
+async function databaseRuns(): Promise<boolean> {
+  let isRight = true
+  for (const ending of ['fast', 'immediate', 'stalled'] satisfies Ending[]) {
+    const report = await databaseRun(ending, Number(given ?? 60), rate)
+    printDatabase(report)
+    const { lost, twice, unknown, untold, rowsLost, exitCode, ledger } = report
+    const isAllAnswered = ledger.answered.size === ledger.sent.size
+    if (lost + twice + unknown + untold + rowsLost > 0 || exitCode !== 0 || !isAllAnswered) isRight = false
+  }
+  return isRight
+}
+
+async function onOwnDatabase(run: (databaseUrl: string) => Promise<boolean>): Promise<boolean> {
   const dataDir = await freshDataDir()
   const server = await startEmbedded({ dataDir })
   try {
     await migrate(server.url)
-    const report = await killRun(server.url, Number(given ?? 50), rate)
-    printKills(report)
-    if (report.lost + report.twice + report.unknown > 0 || report.exitCode !== 0) process.exitCode = 1
+    return await run(server.url)
   } finally {
     await server.stop()
     await removeEmbedded(dataDir)
   }
-} else if (what === 'database') {
-  for (const ending of ['fast', 'immediate', 'stalled'] satisfies Ending[]) {
-    const report = await databaseRun(ending, Number(given ?? 60), rate)
-    printDatabase(report)
-    const { lost, twice, unknown, rowsLost, exitCode, ledger } = report
-    const isAllAnswered = ledger.answered.size === ledger.sent.size
-    if (lost + twice + unknown + rowsLost > 0 || exitCode !== 0 || !isAllAnswered) process.exitCode = 1
-  }
-} else {
-  console.error('soak.ts kill [kills] | database [seconds]')
+}
+
+const run = runs[what ?? '']
+if (what === 'database') process.exitCode = (await databaseRuns()) ? 0 : 1
+else if (run !== undefined) process.exitCode = (await onOwnDatabase(run)) ? 0 : 1
+else {
+  console.error('soak.ts kill [kills] | database [seconds] | events [seconds] | restart [restarts]')
   process.exitCode = 2
 }

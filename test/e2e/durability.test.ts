@@ -7,7 +7,7 @@ import { endProcesses } from '../support/process.ts'
 // Short forms; `npm run soak:kill` and `npm run soak:database` are the long ones and print their figures.
 afterEach(endProcesses)
 
-const nothingWrong = { lost: 0, twice: 0, unknown: 0, exitCode: 0 }
+const nothingWrong = { lost: 0, twice: 0, unknown: 0, untold: 0, exitCode: 0 }
 
 describe('under 100 exchanges a second', () => {
   it('3 SIGKILLs: every exchange that was answered is in the log, once', async () => {

@@ -1,0 +1,12 @@
+import { execFileSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+
+/** Keeps a process, its threads and what it starts from now on to one core. Where that cannot be (no taskset, one core) nothing happens. */
+export function pin(pid: number, core: 0 | 1): void {
+  if (availableParallelism() < 2) return
+  try {
+    execFileSync('taskset', ['-a', '-c', '-p', String(core), String(pid)], { stdio: 'ignore' })
+  } catch {
+    console.log('taskset is not there: nothing is kept to its core')
+  }
+}
