@@ -4,11 +4,12 @@ import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
 import { pin } from './cores.ts'
 import { databaseRun, type Ending, printDatabase } from './database-run.ts'
 import { eventsRun, printEvents } from './events-run.ts'
+import { fairnessRun, printFairness } from './fairness-run.ts'
 import { killRun, printKills } from './kill-run.ts'
 import { printRestarts, restartRun } from './restart-run.ts'
 
 // The long forms of test/e2e/durability.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
-// `soak:restart [restarts]`.
+// `soak:fairness [waiting]`, `soak:restart [restarts]`.
 const rate = 100
 const [what, given] = process.argv.slice(2)
 pin(process.pid, 1)
@@ -25,6 +26,14 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     printEvents(report)
     const { expected, arrived, forged, again, p95 } = report
     return arrived === expected && forged === 0 && again < expected / 1000 && p95 < 1000
+  },
+  async fairness(databaseUrl) {
+    const reports = [
+      await fairnessRun(databaseUrl, Number(given ?? 100_000), 'hangs', 15),
+      await fairnessRun(databaseUrl, Number(given ?? 100_000), 'answers', 15),
+    ]
+    for (const report of reports) printFairness(report)
+    return reports.every(({ exchanges, told, p95 }) => told === exchanges && p95 < 1000)
   },
   async restart(databaseUrl) {
     const report = await restartRun(databaseUrl, Number(given ?? 20), rate)
@@ -62,6 +71,8 @@ const run = runs[what ?? '']
 if (what === 'database') process.exitCode = (await databaseRuns()) ? 0 : 1
 else if (run !== undefined) process.exitCode = (await onOwnDatabase(run)) ? 0 : 1
 else {
-  console.error('soak.ts kill [kills] | database [seconds] | events [seconds] | restart [restarts]')
+  console.error(
+    'soak.ts kill [kills] | database [seconds] | events [seconds] | fairness [waiting] | restart [restarts]',
+  )
   process.exitCode = 2
 }
