@@ -5,9 +5,12 @@ import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
 import { createGatekeeper } from './delivery/breaker.ts'
+import type { WorkspaceId } from './domain/ids.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
+import { Backlog } from './events/backlog.ts'
+import { Queue } from './events/queue.ts'
 import { createGraph } from './graph/client.ts'
 import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
@@ -18,9 +21,13 @@ import { Exchange } from './relay/exchange.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
 import { createForwarding } from './relay/forward.ts'
 import { InterruptedSweep } from './relay/interrupted-sweep.ts'
+import { MetaEvents } from './relay/meta-events.ts'
+import { MetaWebhook } from './relay/meta-webhook.ts'
+import { registerMetaWebhookRoutes } from './relay/meta-webhook-route.ts'
 import { Recorder } from './relay/recorder.ts'
 import { RowWriter } from './relay/row-writer.ts'
 import { createSessions } from './relay/sessions.ts'
+import { Teller } from './relay/teller.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { countPendingMigrations } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
@@ -80,6 +87,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     dispatchers.drop(webhookId)
     gatekeeper.forget(webhookId)
   })
+  const queue = new Queue(database)
+  const backlog = new Backlog(database, log)
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const recorder = new Recorder({ writer: new RowWriter(database, log, metrics), spool, log, metrics })
   const interrupted = new InterruptedSweep(database, recorder, log)
@@ -104,10 +113,21 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const signatureRequired = config.META_SIGNATURE === 'required'
   const platformAppSecrets = config.META_APP_SECRETS
   const exchange = new Exchange({ directory, forward, recorder, metrics, log, platformAppSecrets, signatureRequired })
+  // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
+  const configChanged = (workspaceId: WorkspaceId) =>
+    sync
+      .refresh(workspaceId)
+      .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet'))
+  const teller = new Teller(queue, backlog)
+  const events = new MetaEvents({ database, teller, metrics, log, wake: () => undefined, configChanged })
+  const verifyToken = config.META_VERIFY_TOKEN
+  const admission = { directory, platformAppSecrets, signatureRequired }
+  const metaWebhook = new MetaWebhook({ ...admission, verifyToken, events, database, metrics, log })
 
   const server = createServer()
   let boundUrl = `http://${hostInUrl(config.HOST)}:${config.PORT}`
   server.register(async (scope) => registerExchangeRoute(scope, exchange))
+  server.register(async (scope) => registerMetaWebhookRoutes(scope, metaWebhook))
   server.register(async (scope) =>
     registerOperationsRoutes(scope, { adminToken: config.ADMIN_TOKEN, metrics, ready: () => directory.loaded }),
   )
@@ -123,11 +143,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       requestsPerSecond: config.API_RATE_LIMIT,
       refusalOfUrl: guard.refusalOfUrl,
       publicUrl: () => config.PUBLIC_URL ?? boundUrl,
-      // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
-      configChanged: (workspaceId) =>
-        sync
-          .refresh(workspaceId)
-          .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet')),
+      configChanged,
       reportError: (error, route) => {
         if (error instanceof StorageError && error.unavailable) database.renew()
         log.error({ error, route }, 'an API call failed inside Relevo')
@@ -154,6 +170,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await interrupted.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
+      await backlog.close()
+      await queue.close()
       await dispatchers.close()
       await graph.close()
       resolver.close()
