@@ -139,4 +139,17 @@ describe('bodies at the same time', () => {
     expect(await count('conversations', account)).toBe(40)
     await tenant.close()
   })
+
+  it('of people whose rows nothing locks, take flow responses in one order', async () => {
+    const account = await createAccount(relevo)
+    const tokens = Array.from({ length: 200 }, (_, index) => `nobody-${index}`)
+    const bodies = Array.from({ length: 12 }, (_, turn) => {
+      const turned = turn % 2 === 0 ? tokens : tokens.toReversed()
+      const changes = turned.map((flow_token) => nfmReply({ from: 'US.1', response: { flow_token } }))
+      return bodyOf(entryOf(account.wabaId, ...changes))
+    })
+    const answers = await Promise.all(bodies.map((body) => postEvents(relevo, body, account.appSecret)))
+    expect(answers.map(({ status }) => status)).toEqual(bodies.map(() => 200))
+    expect(await count('flow_responses', account)).toBe(200)
+  })
 })
