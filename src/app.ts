@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
 import { createGatekeeper } from './delivery/breaker.ts'
+import type { WorkspaceId } from './domain/ids.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
@@ -26,9 +27,13 @@ import { Exchange } from './relay/exchange.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
 import { createForwarding } from './relay/forward.ts'
 import { InterruptedSweep } from './relay/interrupted-sweep.ts'
+import { MetaEvents } from './relay/meta-events.ts'
+import { MetaWebhook } from './relay/meta-webhook.ts'
+import { registerMetaWebhookRoutes } from './relay/meta-webhook-route.ts'
 import { Recorder } from './relay/recorder.ts'
 import { RowWriter } from './relay/row-writer.ts'
 import { createSessions } from './relay/sessions.ts'
+import { Teller } from './relay/teller.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { countPendingMigrations } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
@@ -142,10 +147,23 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     platformAppSecrets,
     signatureRequired,
   })
+  // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
+  const configChanged = (workspaceId: WorkspaceId) => {
+    webhookBook.refresh()
+    return sync
+      .refresh(workspaceId)
+      .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet'))
+  }
+  const teller = new Teller(queue, backlog)
+  const events = new MetaEvents({ database, teller, metrics, log, wake, configChanged })
+  const verifyToken = config.META_VERIFY_TOKEN
+  const admission = { directory, platformAppSecrets, signatureRequired }
+  const metaWebhook = new MetaWebhook({ ...admission, verifyToken, events, database, metrics, log })
 
   const server = createServer()
   let boundUrl = `http://${hostInUrl(config.HOST)}:${config.PORT}`
   server.register(async (scope) => registerExchangeRoute(scope, exchange))
+  server.register(async (scope) => registerMetaWebhookRoutes(scope, metaWebhook))
   server.register(async (scope) =>
     registerOperationsRoutes(scope, { adminToken: config.ADMIN_TOKEN, metrics, ready: () => directory.loaded }),
   )
@@ -161,13 +179,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       requestsPerSecond: config.API_RATE_LIMIT,
       refusalOfUrl: guard.refusalOfUrl,
       publicUrl: () => config.PUBLIC_URL ?? boundUrl,
-      // The change is committed: if it cannot be read back now, the timer will, and the call must not look failed.
-      configChanged: (workspaceId) => {
-        webhookBook.refresh()
-        return sync
-          .refresh(workspaceId)
-          .catch((error: unknown) => log.warn({ error, workspaceId }, 'a change is not in force yet'))
-      },
+      configChanged,
       ringAnew: (tx, deliveries) => ringAnew(queue, tx, deliveries),
       deliveriesAreDue: wake,
       reportError: (error, route) => {

@@ -77,6 +77,11 @@ const variables = {
     default: '',
     meaning: "comma-separated secrets of the platform's own Meta apps, accepted on every WABA besides its own",
   },
+  META_VERIFY_TOKEN: {
+    check: z.string().optional(),
+    default: null,
+    meaning: "what Meta sends to verify the webhook of the platform's own app (`/api/whatsapp/webhook`). Unset: 403",
+  },
   META_SIGNATURE: {
     check: z.enum(['required', 'off']),
     default: 'required',

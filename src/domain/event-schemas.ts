@@ -118,7 +118,10 @@ const back = exchange('whatsapp.flows.back', 'back')
 
 const completed = envelope('whatsapp.flows.completed', ofFlowResponse, {
   ...records,
-  flowResponse: flowResponse.extend({ status: z.literal('COMPLETED') }),
+  flowResponse: flowResponse
+    .extend({ status: z.literal('COMPLETED') })
+    .nullable()
+    .describe('Null where neither the flow token came back nor the message that sent the flow is known.'),
   response: anyMembers.describe('What the flow sent when it was completed.'),
 })
 

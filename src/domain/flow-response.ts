@@ -89,6 +89,29 @@ export function afterCompletion(before: FlowResponse, now: Date): FlowResponse {
   return isFinal(before.status) ? before : { ...before, status: 'COMPLETED', completedAt: now }
 }
 
+/**
+ * The state after Meta told that the person completed the flow at `at`: linked to who it was where nothing was known. Final states stay; a
+ * token past its time is expired, whether or not a sweep has come by.
+ */
+export function afterConfirmation(
+  before: FlowResponse,
+  links: Pick<FlowResponse, 'flowId' | 'clientId' | 'conversationId' | 'messageId' | 'channelId'>,
+  at: Date,
+): FlowResponse {
+  const linked = {
+    ...before,
+    flowId: before.flowId ?? links.flowId,
+    clientId: before.clientId ?? links.clientId,
+    conversationId: before.conversationId ?? links.conversationId,
+    messageId: before.messageId ?? links.messageId,
+    channelId: before.channelId ?? links.channelId,
+    lastActivityAt: latest(before.lastActivityAt, at),
+  }
+  if (isFinal(before.status)) return linked
+  if (at >= before.expiresAt) return { ...linked, status: 'EXPIRED' }
+  return { ...linked, status: 'COMPLETED', completedAt: at }
+}
+
 function latest(before: Date | null, now: Date): Date {
   return before !== null && before > now ? before : now
 }

@@ -102,6 +102,11 @@ export class Queue {
     return storing('check queue', ask)
   }
 
+  /** Makes ready for transactions: what must be read first is not read while they hold the connections. Throws what the driver throws. */
+  async ready(): Promise<void> {
+    await this.#started()
+  }
+
   async close(): Promise<void> {
     await this.#starting?.catch(() => undefined)
     await this.#boss.stop({ graceful: false, close: false })

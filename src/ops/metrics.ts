@@ -7,6 +7,9 @@ const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.7, 0.75, 1, 2.5, 5,
 
 const waitBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5]
 
+/** Why an entry of Meta's webhook is not applied (contract.md §5). */
+export type MetaEntryDrop = 'unknown_waba' | 'other_waba' | 'unverified' | 'signature'
+
 export interface Metrics {
   /** Milliseconds from a call's arrival to its answer, once per call, whatever its outcome. */
   exchangeEnded(outcome: Outcome, durationMs: number): void
@@ -24,6 +27,10 @@ export interface Metrics {
   deliveryAttempted(status: DeliveryStatus, durationMs: number): void
   /** Attempts of asynchronous deliveries. */
   deliveriesUnderWay(count: number): void
+  /** Entries of Meta's webhooks that were not applied. */
+  metaEntriesDropped(reason: MetaEntryDrop, count: number): void
+  /** What Meta's webhooks told of. `ignored`: of a kind that is not known here, or about nobody's flow token. */
+  metaEvents(field: 'messages' | 'flows' | 'other', result: 'applied' | 'duplicate' | 'ignored', count: number): void
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
@@ -80,6 +87,18 @@ export function createMetrics(): Metrics {
     help: 'Attempts of asynchronous deliveries under way in this process',
     registers,
   })
+  const drops = new Counter({
+    name: 'relevo_meta_entries_dropped_total',
+    help: "Entries of Meta's webhooks that were not applied, by reason",
+    labelNames: ['reason'],
+    registers,
+  })
+  const told = new Counter({
+    name: 'relevo_meta_events_total',
+    help: "Messages, notices and other changes in Meta's webhooks, by field and what came of them",
+    labelNames: ['field', 'result'],
+    registers,
+  })
   return {
     deliveryAttempted: (status, durationMs) => attempt.observe({ status }, durationMs / 1000),
     deliveriesUnderWay: (count) => underWay.set(count),
@@ -93,6 +112,8 @@ export function createMetrics(): Metrics {
       spoolBytes.set(bytes)
     },
     rowsLost: (count) => lost.inc(count),
+    metaEntriesDropped: (reason, count) => drops.inc({ reason }, count),
+    metaEvents: (field, result, count) => told.inc({ field, result }, count),
     render: () => registry.metrics(),
     contentType: registry.contentType,
   }

@@ -16,6 +16,10 @@ export interface Account {
   /** Whether a webhook of the workspace falls back to earlier answers. */
   readonly fallsBackToAnswers: boolean
   appSecrets(): readonly string[]
+  /** Meta events that only the platform's own apps signed are applied (contract.md §6). */
+  readonly verified: boolean
+  /** For the verification of the WABA's own Meta app; null without one. */
+  verifyToken(): string | null
   /** Exchanges whose flow token is not signed are refused. */
   readonly requireTokenSignature: boolean
   /** Active ones, newest first. */
@@ -128,9 +132,16 @@ export class Directory {
       this.#unsealer.openAll(waba.appSecrets, 'app_secret', workspaceId).map((plain) => plain.toString()),
     )
     const flowKeys = once(() => this.#openKeys(waba.flowKeys, workspaceId))
+    const { wabaId, verifyTokenSealed } = waba
+    const verifyToken = once(() => {
+      const rows = verifyTokenSealed === null ? [] : [{ id: wabaId, sealed: verifyTokenSealed }]
+      return this.#unsealer.openAll(rows, 'verify_token', workspaceId)[0]?.toString() ?? null
+    })
     return {
       workspaceId,
-      wabaId: waba.wabaId,
+      wabaId,
+      verified: waba.verified,
+      verifyToken,
       requireTokenSignature: waba.requireTokenSignature,
       flows: waba.flows,
       webhooks,

@@ -1,12 +1,11 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Exchange } from './exchange.ts'
+import { readBody } from './raw-body.ts'
 import type { MetaAnswer } from './repeats.ts'
 
 /** Larger bodies get 413: contract.md §3. */
 export const maxBodyBytes = 1024 * 1024
-/** So much more is read and thrown away before the 413, because a sender that is still sending would not see it. */
-const drainBytes = 4 * maxBodyBytes
 
 interface RouteParams {
   readonly wabaId: string
@@ -45,33 +44,13 @@ async function answerRaw(
 ): Promise<MetaAnswer | null> {
   const { wabaId, metaFlowId = null } = request.params
   const account = exchange.admit(wabaId)
-  const body = await readBody(request.raw)
+  const body = await readBody(request.raw, maxBodyBytes)
   if (body === 'lost') return null
   if (typeof account === 'string') return exchange.refuse(account, wabaId, startedAt)
   if (body === 'too_large') return exchange.refuse('body_too_large', wabaId, startedAt)
   const signature = request.raw.headers['x-hub-signature-256']
   const header = Array.isArray(signature) ? undefined : signature
   return exchange.answer({ wabaId, metaFlowId, body, signature: header, startedAt })
-}
-
-/** The whole body, `too_large`, or `lost` when the connection ended before the body did. */
-function readBody(request: IncomingMessage): Promise<Buffer | 'too_large' | 'lost'> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes <= maxBodyBytes) chunks.push(chunk)
-      else if (bytes > drainBytes) resolve('too_large')
-      else chunks.length = 0
-    })
-    request.on('end', () => {
-      if (bytes > maxBodyBytes) resolve('too_large')
-      else resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
-    })
-    request.on('close', () => resolve('lost'))
-    request.on('error', () => resolve('lost'))
-  })
 }
 
 /** `listening` false: the process is draining, so the connection is not kept for another call. */

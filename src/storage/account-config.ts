@@ -16,7 +16,9 @@ export interface WorkspaceConfig {
 
 export interface StoredWaba {
   readonly wabaId: string
+  readonly verified: boolean
   readonly requireTokenSignature: boolean
+  readonly verifyTokenSealed: Buffer | null
   readonly appSecrets: readonly SealedRow[]
   /** Active ones, newest first: the newest is the one Meta most likely uses. */
   readonly flowKeys: readonly SealedRow[]
@@ -55,11 +57,10 @@ export function loadConfigs(sql: postgres.Sql, only: readonly WorkspaceId[] | nu
       const of = (column: string) => (only === null ? tx`` : tx`where ${tx(column)} in ${tx(only)}`)
       const [workspaces, wabas, appSecrets, flowKeys, flows, webhooks, webhookSecrets] = await Promise.all([
         tx`select id, config_version::float8 as version from workspaces ${of('id')}`,
-        tx`select workspace_id, waba_id, require_token_signature from wabas ${of('workspace_id')}`,
+        tx`select workspace_id, waba_id, verified, require_token_signature, verify_token_sealed from wabas ${of('workspace_id')}`,
         tx`select workspace_id, waba_id, id, app_secret_sealed as sealed from app_secrets ${of('workspace_id')} order by id desc`,
         tx`select workspace_id, waba_id, id, private_key_sealed as sealed, status from flow_keys ${of('workspace_id')} order by id desc`,
-        tx`select workspace_id, id, waba_id, meta_flow_id, name, status, categories, data_api_version, endpoint_uri, json_version,
-             screens, first_screen, refuse_closed_tokens, created_at, updated_at, last_sync_at from flows ${of('workspace_id')} order by id`,
+        tx`select workspace_id, ${flowColumns(tx)} from flows ${of('workspace_id')} order by id`,
         tx`select workspace_id, id, url, events, active, headers_sealed, flow_ids, timeout_ms, fallback, format, breaker_mode,
              created_at from webhooks ${of('workspace_id')} order by id`,
         tx`select workspace_id, webhook_id, id, signing_secret_sealed as sealed, expires_at from webhook_secrets
@@ -75,9 +76,11 @@ export function loadConfigs(sql: postgres.Sql, only: readonly WorkspaceId[] | nu
       return workspaces.map(({ id, version }) => ({
         workspaceId: id as WorkspaceId,
         version: version as number,
-        wabas: (wabasOf.get(id) ?? []).map(({ waba_id: wabaId, require_token_signature: requireTokenSignature }) => ({
+        wabas: (wabasOf.get(id) ?? []).map(({ waba_id: wabaId, ...waba }) => ({
           wabaId,
-          requireTokenSignature,
+          verified: waba.verified,
+          requireTokenSignature: waba.require_token_signature,
+          verifyTokenSealed: waba.verify_token_sealed,
           appSecrets: (secretsOfWaba.get(`${id} ${wabaId}`) ?? []).map(sealedRow),
           flowKeys: (keysOfWaba.get(`${id} ${wabaId}`) ?? []).map(sealedRow),
           flows: (flowsOfWaba.get(`${id} ${wabaId}`) ?? []).map(flowOf),
@@ -124,7 +127,13 @@ function sealedRow(row: Row): SealedRow {
   return { id: row.id as string, sealed: row.sealed as Buffer }
 }
 
-function flowOf(row: Row): Flow {
+/** What {@link flowOf} reads. */
+export function flowColumns(sql: postgres.ISql) {
+  return sql`id, waba_id, meta_flow_id, name, status, categories, data_api_version, endpoint_uri, json_version, screens,
+    first_screen, refuse_closed_tokens, created_at, updated_at, last_sync_at`
+}
+
+export function flowOf(row: Row): Flow {
   return {
     id: row.id as string,
     wabaId: row.waba_id as string,

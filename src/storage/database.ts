@@ -204,7 +204,7 @@ export function transaction<T>(
   return storing(operation, run, timeoutMs)
 }
 
-/** An open transaction of one of the driver's pools. */
+/** An open transaction of postgres.js, for those who run several writes of this folder in one. */
 export type SqlTransaction = postgres.TransactionSql
 
 /** A statement and its values, on a pool or in a transaction; `rows` as the driver gives them. */

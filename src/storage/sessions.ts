@@ -66,7 +66,7 @@ function sessionOf(row: Row, flowToken: string): StoredSession {
   }
 }
 
-function flowResponseOf(row: Row, flowToken: string): FlowResponse {
+export function flowResponseOf(row: Row, flowToken: string): FlowResponse {
   return {
     id: row.flow_response_id as string,
     flowToken,
@@ -86,20 +86,20 @@ function flowResponseOf(row: Row, flowToken: string): FlowResponse {
   }
 }
 
-/** row_to_json gives times as text. */
-function clientOf(row: Row): Client {
+/** row_to_json gives times as text, a row of its own as Dates. */
+export function clientOf(row: Row): Client {
   return {
     id: row.id as string,
     phoneNumber: row.phone_number as string,
     name: row.name as string | null,
     firstname: row.firstname as string | null,
     email: row.email as string | null,
-    createdAt: new Date(row.created_at as string),
-    updatedAt: new Date(row.updated_at as string),
+    createdAt: new Date(row.created_at as string | Date),
+    updatedAt: new Date(row.updated_at as string | Date),
   }
 }
 
-function conversationOf(row: Row): Conversation {
+export function conversationOf(row: Row): Conversation {
   return {
     id: row.id as string,
     clientId: row.client_id as string,
@@ -113,7 +113,7 @@ function conversationOf(row: Row): Conversation {
     status: row.status as string,
     operation: row.operation as string,
     messageCount: row.message_count as number,
-    createdAt: new Date(row.created_at as string),
-    updatedAt: new Date(row.updated_at as string),
+    createdAt: new Date(row.created_at as string | Date),
+    updatedAt: new Date(row.updated_at as string | Date),
   }
 }

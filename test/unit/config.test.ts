@@ -30,6 +30,7 @@ describe('defaults', () => {
       MASTER_KEYS_PREVIOUS: [],
       ADMIN_TOKEN: undefined,
       META_APP_SECRETS: [],
+      META_VERIFY_TOKEN: undefined,
       META_SIGNATURE: 'required',
       GRAPH_API_URL: 'https://graph.facebook.com',
       GRAPH_API_VERSION: 'v25.0',

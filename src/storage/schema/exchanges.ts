@@ -21,6 +21,8 @@ export const flowResponses = pgTable(
     openedAt: time('opened_at'),
     lastActivityAt: time('last_activity_at'),
     completedAt: time('completed_at'),
+    // When Meta's `nfm_reply` confirmed the completion, which is told once; null until then.
+    confirmedAt: time('confirmed_at'),
     expiresAt: time('expires_at').notNull(),
     clientId: text('client_id'),
     conversationId: text('conversation_id'),

@@ -89,6 +89,8 @@ export const flows = pgTable(
     metaFlowId: text('meta_flow_id').notNull(),
     name: text('name'),
     status: text('status'),
+    // When Meta changed it to that, as far as Meta told: its notices come out of order.
+    statusAt: time('status_at'),
     categories: text('categories').array(),
     dataApiVersion: text('data_api_version'),
     endpointUri: text('endpoint_uri'),

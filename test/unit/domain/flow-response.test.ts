@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   afterCompletion,
+  afterConfirmation,
   afterExchange,
   defaultLifetimeMs,
   type FlowResponse,
@@ -142,4 +143,44 @@ describe('tokens that strangers share', () => {
       expect(isSharedToken(flowToken)).toBe(false)
     },
   )
+})
+
+describe('a confirmed completion', () => {
+  const links = { flowId: 'flow_9', clientId: 'client_9', conversationId: 'conv_9', messageId: 'm9', channelId: 'ch_9' }
+
+  it('completes what is open, at its own time, and links what nobody told', () => {
+    const before = sent({ clientId: 'client_1' })
+    const after = { ...before, ...links, clientId: 'client_1', lastActivityAt: at(7), completedAt: at(7) }
+    expect(afterConfirmation(before, links, at(7))).toEqual({ ...after, status: 'COMPLETED' })
+  })
+
+  it('of a token past its time finds it expired', () => {
+    const { expiresAt } = sent()
+    expect(afterConfirmation(sent(), links, expiresAt)).toMatchObject({ status: 'EXPIRED', completedAt: null })
+    const justBefore = new Date(expiresAt.getTime() - 1)
+    expect(afterConfirmation(sent(), links, justBefore)).toMatchObject({ status: 'COMPLETED', completedAt: justBefore })
+  })
+
+  it('changes nothing when it comes again, nor what is final, whatever else happens between', () => {
+    const step = fc.tuple(fc.constantFrom('exchange', 'completion', 'confirmation'), fc.nat(2 * defaultLifetimeMs))
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 8 }), (steps) => {
+        let state = sent()
+        for (const [kind, ms] of steps) {
+          const before = state
+          if (kind === 'exchange') state = afterExchange(state, 'flow_1', at(ms))
+          else if (kind === 'completion') state = afterCompletion(state, at(ms))
+          else state = afterConfirmation(state, links, at(ms))
+          if (kind === 'confirmation') {
+            expect(isFinal(state.status)).toBe(true)
+            expect(afterConfirmation(state, links, at(ms))).toEqual(state)
+          }
+          if (isFinal(before.status)) {
+            const { status, completedAt, openedAt } = before
+            expect(state).toMatchObject({ status, completedAt, openedAt })
+          }
+        }
+      }),
+    )
+  })
 })

@@ -1,0 +1,85 @@
+import type { WorkspaceId } from '../domain/ids.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import { type Database, storing } from '../storage/database.ts'
+import type { Account } from './directory.ts'
+import { writeFlowNotices } from './meta-flow-notices.ts'
+import { writeMessages } from './meta-messages.ts'
+import { type AdmittedEntry, readTold } from './meta-told.ts'
+import type { Teller } from './teller.ts'
+
+export interface MetaEventsParts {
+  readonly database: Database
+  readonly teller: Teller
+  readonly metrics: Metrics
+  readonly log: Log
+  /** Called when deliveries may have been committed. */
+  readonly wake: () => void
+  /** Called after a change of configuration was committed, before Meta is answered. */
+  readonly configChanged: (workspaceId: WorkspaceId) => Promise<void>
+}
+
+/** So much is written in one transaction: short locks and bounded memory, yet few round trips for a body of a thousand changes. */
+const sliceLength = 250
+
+/** Writes what Meta tells, each thing once. Repeatable: what was written before is known by its digest. */
+export class MetaEvents {
+  readonly #parts: MetaEventsParts
+
+  constructor(parts: MetaEventsParts) {
+    this.#parts = parts
+  }
+
+  /** Resolves once everything is committed. Throws StorageError; then a part may be. */
+  async apply(entries: readonly AdmittedEntry[]): Promise<void> {
+    const { teller, wake } = this.#parts
+    // Before a transaction holds a connection that this waits for.
+    await storing('check queue', () => teller.ready())
+    try {
+      await this.#applyAll(entries)
+    } finally {
+      wake()
+    }
+  }
+
+  async #applyAll(entries: readonly AdmittedEntry[]): Promise<void> {
+    const { database, teller, configChanged } = this.#parts
+    for (const [workspaceId, ofWorkspace] of Map.groupBy(entries, ({ account }) => account.workspaceId)) {
+      const { messages, notices, unknown } = readTold(ofWorkspace)
+      for (const { account, field } of unknown) this.#ignore(account, field)
+      for (const slice of slices(messages)) {
+        const { applied, ignored } = await storing('write messages', () =>
+          database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller)),
+        )
+        this.#count('messages', slice.length, applied, ignored)
+      }
+      for (const slice of slices(notices)) {
+        const { applied, hasChangedFlows } = await storing('write flow notices', () =>
+          database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller)),
+        )
+        if (hasChangedFlows) await configChanged(workspaceId)
+        this.#count('flows', slice.length, applied, 0)
+      }
+    }
+  }
+
+  #ignore({ workspaceId, wabaId }: Account, field: string): void {
+    const { metrics, log } = this.#parts
+    metrics.metaEvents(field === 'flows' ? 'flows' : 'other', 'ignored', 1)
+    // Meta's own names look like this; anything else could be anything.
+    const name = /^[a-z_]{1,60}$/.test(field) ? field : null
+    log.debug({ workspaceId, wabaId, field: name }, 'a change that Meta tells of is not known here')
+  }
+
+  #count(field: 'messages' | 'flows', told: number, applied: number, ignored: number): void {
+    const { metrics } = this.#parts
+    metrics.metaEvents(field, 'applied', applied)
+    metrics.metaEvents(field, 'ignored', ignored)
+    metrics.metaEvents(field, 'duplicate', told - applied - ignored)
+  }
+}
+
+function slices<T>(list: readonly T[]): T[][] {
+  const count = Math.ceil(list.length / sliceLength)
+  return Array.from({ length: count }, (_, index) => list.slice(index * sliceLength, (index + 1) * sliceLength))
+}

@@ -1,0 +1,76 @@
+import { buildNotice, flowRecordMembers } from '../domain/envelope.ts'
+import { type Flow, flowStatuses } from '../domain/flow.ts'
+import { newUuid, type WorkspaceId } from '../domain/ids.ts'
+import type { SqlTransaction } from '../storage/database.ts'
+import { type FlowStatusNotice, flowsWithMetaIds, storeFlowStatuses } from '../storage/flow-notices.ts'
+import { insertMetaEvents } from '../storage/meta-events.ts'
+import type { ToldNotice } from './meta-told.ts'
+import type { Teller, Telling } from './teller.ts'
+
+/** Stores what Meta tells of flows, and tells it to webhooks, in the transaction `tx`; what was told before is left out. */
+export async function writeFlowNotices(
+  tx: SqlTransaction,
+  workspaceId: WorkspaceId,
+  told: readonly ToldNotice[],
+  teller: Teller,
+): Promise<{ readonly applied: number; readonly hasChangedFlows: boolean }> {
+  const now = new Date()
+  const digests = told.map(({ digest }) => digest)
+  const fresh = await insertMetaEvents(tx, workspaceId, digests, now)
+  const applied = told.filter(({ digest }) => fresh.has(digest.toString('hex')))
+  if (applied.length === 0) return { applied: 0, hasChangedFlows: false }
+  const hasChangedFlows = await storeFlowStatuses(tx, workspaceId, lastStatuses(applied, now), now)
+  const metaFlowIds = [...new Set(applied.map(({ notice }) => notice.metaFlowId))]
+  const flows = await flowsWithMetaIds(tx, workspaceId, metaFlowIds)
+  await teller.tell(
+    tx,
+    applied.map((one) => tellingOf(one, flowOf(one, flows), now)),
+  )
+  return { applied: applied.length, hasChangedFlows }
+}
+
+/** Of several statuses of one flow the latest; a status that we do not know is told and not stored. */
+function lastStatuses(told: readonly ToldNotice[], now: Date): FlowStatusNotice[] {
+  const last = new Map<string, FlowStatusNotice>()
+  for (const { account, notice, at } of told) {
+    if (notice.kind !== 'status' || !flowStatuses.some((status) => status === notice.to)) continue
+    const { wabaId } = account
+    const { metaFlowId, to: status } = notice
+    const name = `${wabaId} ${metaFlowId}`
+    const one = { wabaId, metaFlowId, status, at: at ?? now }
+    const before = last.get(name)
+    if (before === undefined || before.at <= one.at) last.set(name, one)
+  }
+  return [...last.values()]
+}
+
+function flowOf({ account, notice }: ToldNotice, flows: readonly Flow[]): Flow | null {
+  const { wabaId } = account
+  return flows.find((flow) => flow.wabaId === wabaId && flow.metaFlowId === notice.metaFlowId) ?? null
+}
+
+function tellingOf({ account, notice }: ToldNotice, flow: Flow | null, now: Date): Telling {
+  const { workspaceId, wabaId } = account
+  const isStatus = notice.kind === 'status'
+  const about = {
+    id: newUuid(now.getTime()),
+    event: isStatus ? ('whatsapp.flows.status_changed' as const) : ('whatsapp.flows.alert' as const),
+    workspaceId,
+    now,
+    resourceId: flow?.id ?? null,
+  }
+  const records = flowRecordMembers(wabaId, notice.metaFlowId, flow)
+  const envelope = buildNotice({
+    ...about,
+    changes: isStatus ? { status: { from: notice.from, to: notice.to } } : null,
+    data: isStatus ? { ...records } : { ...records, alert: notice.alert },
+  })
+  const announcement = {
+    ...about,
+    flowId: flow?.id ?? null,
+    clientId: null,
+    envelope: Buffer.from(envelope),
+    plain: null,
+  }
+  return { account, announcement }
+}

@@ -1,0 +1,108 @@
+import { equalBytes, sha256 } from '../crypto/digest.ts'
+import { decodeUtf8 } from '../domain/json.ts'
+import { readMetaEntries } from '../domain/meta-webhook.ts'
+import type { Log } from '../ops/logger.ts'
+import type { MetaEntryDrop, Metrics } from '../ops/metrics.ts'
+import { type Database, StorageError } from '../storage/database.ts'
+import { Admission, type AdmissionRules } from './meta-admission.ts'
+import type { MetaEvents } from './meta-events.ts'
+import type { AdmittedEntry } from './meta-told.ts'
+
+export interface MetaWebhookParts extends AdmissionRules {
+  /** For the platform's own app; unset: its verification is refused. */
+  readonly verifyToken: string | undefined
+  readonly events: MetaEvents
+  readonly database: Database
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+/** One POST of Meta, as received. */
+export interface MetaPost {
+  /** Named by the route of a tenant's own Meta app; null: any. */
+  readonly wabaId: string | null
+  readonly body: Buffer
+  readonly signature: string | undefined
+}
+
+export interface MetaWebhookAnswer {
+  readonly status: number
+  readonly body: string
+}
+
+/** Bodies that are being applied may hold so much memory, together; past it Meta is to come again. */
+const mostBytesUnderWay = 64 * 1024 * 1024
+
+const answer = (status: number): MetaWebhookAnswer => ({ status, body: '' })
+
+/** What Meta tells us beside exchanges (contract.md §5, protocol.md 5). Never throws, never rejects. */
+export class MetaWebhook {
+  readonly #parts: MetaWebhookParts
+  #bytesUnderWay = 0
+
+  constructor(parts: MetaWebhookParts) {
+    this.#parts = parts
+  }
+
+  /** Meta's question whether this address is ours: the challenge, else 403 (protocol.md 5.1). */
+  verification(wabaId: string | null, query: Readonly<Record<string, unknown>>): MetaWebhookAnswer {
+    const { directory, verifyToken } = this.#parts
+    if (wabaId !== null && !directory.loaded) return answer(503)
+    const expected = wabaId === null ? verifyToken : directory.waba(wabaId)?.verifyToken()
+    const { 'hub.mode': mode, 'hub.verify_token': given, 'hub.challenge': challenge } = query
+    if (!expected || typeof given !== 'string' || typeof challenge !== 'string') return answer(403)
+    // Digests have one length, so that the comparison tells nothing of the token's.
+    if (mode !== 'subscribe' || !equalBytes(sha256(given), sha256(expected))) return answer(403)
+    return { status: 200, body: challenge }
+  }
+
+  /** 200 once all that the signature covers is committed. Any other status has Meta come again, for 7 days (protocol.md 5.2). */
+  async receive(post: MetaPost): Promise<MetaWebhookAnswer> {
+    if (!this.#parts.directory.loaded || this.#bytesUnderWay + post.body.length > mostBytesUnderWay) return answer(503)
+    this.#bytesUnderWay += post.body.length
+    try {
+      return answer(await this.#apply(post))
+    } catch (error) {
+      if (error instanceof StorageError && error.unavailable) this.#parts.database.renew()
+      this.#parts.log.error({ error }, "Meta's events were not written: it will repeat them")
+      return answer(503)
+    } finally {
+      this.#bytesUnderWay -= post.body.length
+    }
+  }
+
+  async #apply({ wabaId, body, signature }: MetaPost): Promise<number> {
+    const { signatureRequired, log } = this.#parts
+    // Not worth parsing: nothing can fit.
+    if (signatureRequired && signature === undefined) return 401
+    const admission = new Admission(this.#parts, body, signature)
+    const drops: MetaEntryDrop[] = []
+    const fitsRoute = wabaId !== null && admission.of(wabaId)
+    if (typeof fitsRoute === 'string') return this.#refuse([fitsRoute])
+    const text = decodeUtf8(body)
+    const entries = text === null ? null : readMetaEntries(text)
+    // What cannot be read names no WABA: whoever has signed it with none of ours is told no more than that.
+    if (entries === null) return fitsRoute || admission.isByPlatform || !signatureRequired ? 400 : 401
+    const admitted: AdmittedEntry[] = []
+    for (const entry of entries) {
+      const account = wabaId === null || entry.wabaId === wabaId ? admission.of(entry.wabaId) : 'other_waba'
+      if (typeof account === 'string') drops.push(account)
+      else admitted.push({ account, entry })
+    }
+    if (admitted.length === 0) return this.#refuse(drops)
+    this.#count(drops)
+    await this.#parts.events.apply(admitted)
+    if (drops.length > 0) log.info({ dropped: drops.length, entries: entries.length }, "entries of Meta's were dropped")
+    return 200
+  }
+
+  #refuse(drops: readonly MetaEntryDrop[]): 401 {
+    this.#count(drops)
+    this.#parts.log.info({ reason: drops[0] ?? 'empty', entries: drops.length }, "a body of Meta's webhook was refused")
+    return 401
+  }
+
+  #count(drops: readonly MetaEntryDrop[]): void {
+    for (const reason of drops) this.#parts.metrics.metaEntriesDropped(reason, 1)
+  }
+}

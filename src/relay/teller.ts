@@ -1,0 +1,56 @@
+import type { Notice } from '../domain/events.ts'
+import { subscribersOf } from '../domain/webhook.ts'
+import { type Announcement, deliveriesTo, enqueue } from '../events/announcement.ts'
+import type { Backlog } from '../events/backlog.ts'
+import type { Queue } from '../events/queue.ts'
+import type { SqlTransaction } from '../storage/database.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
+import type { Account } from './directory.ts'
+
+/** A notice to those of the account's webhooks that subscribed to it. */
+export interface Telling {
+  readonly account: Account
+  readonly announcement: Announcement & { readonly event: Notice }
+}
+
+/** Bytes of envelopes written in one statement; they are in memory twice over as text then. */
+const mostBytes = 4 * 1024 * 1024
+
+/** Tells webhooks of what a transaction writes, in that transaction. */
+export class Teller {
+  readonly #queue: Queue
+  readonly #backlog: Backlog
+
+  constructor(queue: Queue, backlog: Backlog) {
+    this.#queue = queue
+    this.#backlog = backlog
+  }
+
+  /** To be awaited before a transaction is begun. Throws what the driver throws. */
+  ready(): Promise<void> {
+    return this.#queue.ready()
+  }
+
+  async tell(tx: SqlTransaction, tellings: readonly Telling[]): Promise<void> {
+    const deliveries = tellings.flatMap(({ account, announcement }) => {
+      const subscribers = subscribersOf(account.webhooks, announcement.event, announcement.flowId)
+      return deliveriesTo(subscribers, announcement, this.#backlog)
+    })
+    for (const part of parts(deliveries)) await enqueue(this.#queue, tx, part)
+  }
+}
+
+function parts(deliveries: readonly NewDelivery[]): NewDelivery[][] {
+  const made: NewDelivery[][] = []
+  let bytes = mostBytes
+  for (const delivery of deliveries) {
+    const length = delivery.envelope?.length ?? 0
+    if (bytes + length > mostBytes) {
+      made.push([])
+      bytes = 0
+    }
+    made.at(-1)?.push(delivery)
+    bytes += length
+  }
+  return made
+}

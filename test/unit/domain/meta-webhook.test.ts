@@ -1,0 +1,131 @@
+import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { readFlowNotice, readMessages, readMetaEntries } from '../../../src/domain/meta-webhook.ts'
+
+const { updates } = JSON.parse(readFileSync(new URL('../../vectors/nfm-reply-pywa.json', import.meta.url), 'utf8'))
+
+/** What a reader of everything makes of a body. */
+function readAll(text: string) {
+  const entries = readMetaEntries(text) ?? []
+  return entries.flatMap(({ changes }) =>
+    changes.map(({ field, value }) => (field === 'messages' ? readMessages(value) : readFlowNotice(value))),
+  )
+}
+
+describe('readMetaEntries', () => {
+  it('reads Meta’s own', () => {
+    const [entry, ...more] = readMetaEntries(JSON.stringify(updates.completion)) ?? []
+    expect(more).toEqual([])
+    expect(entry).toMatchObject({ wabaId: '1234567890987654321', time: null, changes: [{ field: 'messages' }] })
+  })
+
+  it.each(['', '{', 'null', '[]', '7', '{}', '{"entry":null}', `{"entry":[${'['.repeat(201)}${']'.repeat(201)}]}`])(
+    'is null for %s',
+    (text) => {
+      expect(readMetaEntries(text)).toBeNull()
+    },
+  )
+
+  it('keeps whole entries beside broken ones', () => {
+    const whole = { id: '1', time: 1_790_000_000, changes: [{ field: 'flows', value: {} }, null, { field: 'x' }] }
+    const entries = readMetaEntries(JSON.stringify({ entry: [null, 'x', { id: 5, changes: 'x' }, whole] }))
+    expect(entries).toEqual([
+      { wabaId: '', time: null, changes: [] },
+      { wabaId: '', time: null, changes: [] },
+      { wabaId: '', time: null, changes: [] },
+      { wabaId: '1', time: new Date(1_790_000_000_000), changes: [{ field: 'flows', value: {} }] },
+    ])
+  })
+
+  it('any JSON is read without throwing', () => {
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 8 }), (json) => {
+        readAll(json)
+        readAll(`{"entry":${json}}`)
+      }),
+    )
+  })
+
+  // Real bodies with any value in any place: the deeper readers are reached.
+  it('a real body spoilt anywhere is read without throwing', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.jsonValue(), (place, value) => {
+        let left = place % 40
+        const spoil = (_key: string, old: unknown) => (left-- === 0 ? value : old)
+        for (const message of readAll(JSON.stringify(updates.completion, spoil)).flat()) {
+          if (message === null || !('phoneNumber' in message)) continue
+          expect(message.phoneNumber ?? '+00000000').toMatch(/^\+[0-9]{8,15}$/)
+          expect(Number.isNaN(message.sentAt?.getTime() ?? 0)).toBe(false)
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
+describe('readMessages', () => {
+  const value = updates.completion.entry[0].changes[0].value
+
+  it('reads Meta’s own nfm_reply, with its token and without', () => {
+    expect(readMessages(value)).toMatchObject([
+      {
+        id: 'wamid.wegrchytvwcggt==',
+        phoneNumberId: '1122334455667',
+        phoneNumber: '+972987654321',
+        name: 'Test Name',
+        sentAt: new Date(1_702_502_473_000),
+        completion: { messageId: 'wamid.gvwegfretge==', flowToken: 'AQAAAAACS5FpgQ_cAAAAAD0QI3s.' },
+      },
+    ])
+    const [without] = readMessages(updates.without_flow_token.entry[0].changes[0].value)
+    expect(without?.completion).toMatchObject({ flowToken: null, response: { delivery_rating: '4' } })
+  })
+
+  it('finds the contact of each message among several, by phone number or user id', () => {
+    const contacts = [
+      { wa_id: '5215550001111', user_id: 'US.1', profile: { name: 'One' } },
+      { wa_id: '5215550002222', user_id: 'US.2', profile: { name: 'Two' } },
+    ]
+    const messages = [{ from: '5215550002222' }, { from_user_id: 'US.1' }, { from: '5215550003333' }, {}]
+    expect(readMessages({ contacts, messages }).map(({ phoneNumber, name }) => [phoneNumber, name])).toEqual([
+      ['+5215550002222', 'Two'],
+      ['+5215550001111', 'One'],
+      ['+5215550003333', null],
+      [null, null],
+    ])
+  })
+
+  it.each([
+    ['52155500011', '+52155500011'],
+    ['5215512345678', '+5215512345678'],
+    ['1234567', null],
+    ['1234567890123456', null],
+    ['+5215512345678', null],
+    [5215512345678, null],
+    ['US.13491208655302741918', null],
+  ])('from %s: %s', (from, phoneNumber) => {
+    expect(readMessages({ messages: [{ from }] })[0]?.phoneNumber).toBe(phoneNumber)
+  })
+})
+
+describe('readFlowNotice', () => {
+  it.each([
+    [{}, null],
+    [{ event: 'FLOW_STATUS_CHANGE', new_status: 'DRAFT' }, null],
+    [{ event: 'FLOW_STATUS_CHANGE', flow_id: '1' }, null],
+    [{ event: 'FLOW_VERSION_FREEZE_WARNING', flow_id: '1' }, null],
+    [
+      { event: 'FLOW_STATUS_CHANGE', flow_id: 17, new_status: 'DRAFT' },
+      { kind: 'status', metaFlowId: '17', from: null, to: 'DRAFT' },
+    ],
+  ])('%j', (value, notice) => {
+    expect(readFlowNotice(value)).toEqual(notice)
+  })
+
+  it('an alert is the notice as it came, in its order', () => {
+    const value = { message: 'm', event: 'ENDPOINT_LATENCY', flow_id: '1', p90_latency: 1100.5, errors: [{ a: 1 }] }
+    const notice = readFlowNotice(value)
+    expect(JSON.stringify(notice?.kind === 'alert' && notice.alert)).toBe(JSON.stringify(value))
+  })
+})
