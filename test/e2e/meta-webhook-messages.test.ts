@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from '../support/eventually.ts'
 import {
   bodyOf,
   entryOf,
@@ -339,8 +340,11 @@ describe('nfm_reply', () => {
     expect([...(await ids(off.id)), ...(await ids(exchangesOnly.id))]).toEqual([])
     const [one, two] = [(await tale.envelopes(webhookId))[0], (await tale.envelopes(chosen.id))[0]]
     expect(one).toEqual(two)
-    const jobs = await tale.sql`select from relevo_queue.job j join deliveries d on d.id = j.id
-      where d.webhook_id in ${tale.sql([webhookId, chosen.id])}`
-    expect(jobs).toHaveLength(3)
+    // Their alarms ring.
+    await eventually(async () => {
+      const attempted =
+        await tale.sql`select from deliveries where webhook_id in ${tale.sql([webhookId, chosen.id])} and attempts > 0`
+      return attempted.length === 3
+    })
   })
 })
