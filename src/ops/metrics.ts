@@ -19,6 +19,8 @@ export interface Metrics {
   rowsWaiting(count: number): void
   rowsSpooled(count: number, bytes: number): void
   rowsLost(count: number): void
+  /** Rows for whose day there is no partition: told by the process that looks after partitions. */
+  defaultPartitionRows(table: string, count: number): void
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
@@ -63,6 +65,12 @@ export function createMetrics(): Metrics {
   })
   const spoolBytes = new Gauge({ name: 'relevo_spool_bytes', help: 'Bytes of these rows', registers })
   const lost = new Counter({ name: 'relevo_recorder_rows_lost_total', help: 'Rows given up on', registers })
+  const defaultPartition = new Gauge({
+    name: 'relevo_default_partition_rows',
+    help: 'Rows for whose day there is no partition, by table',
+    labelNames: ['table'],
+    registers,
+  })
   return {
     exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),
     webhookEnded: (outcome, durationMs) => webhook.observe({ outcome }, durationMs / 1000),
@@ -74,6 +82,7 @@ export function createMetrics(): Metrics {
       spoolBytes.set(bytes)
     },
     rowsLost: (count) => lost.inc(count),
+    defaultPartitionRows: (table, count) => defaultPartition.set({ table }, count),
     render: () => registry.metrics(),
     contentType: registry.contentType,
   }
