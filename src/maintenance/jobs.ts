@@ -2,7 +2,6 @@ import { dayMs } from '../domain/day.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Database } from '../storage/database.ts'
-import { closeInterrupted } from '../storage/exchanges.ts'
 import { expireFlowResponses } from '../storage/expiry.ts'
 import { expungeAgain } from '../storage/expunge-again.ts'
 import { deleteOldRows } from '../storage/old-rows.ts'
@@ -38,8 +37,6 @@ const daysAhead = 3
 const metaEventDays = 8
 /** How long an expunge looks for rows that were on their way then. */
 const expungeAgainMs = hour
-/** The longest deadline and drain fit in many times over. */
-const openForMs = minute
 
 /** Partitions of the coming days, made where they are missing; every process does it once before it listens. */
 export async function preparePartitions({ database, now = () => new Date() }: JobParts): Promise<void> {
@@ -70,14 +67,6 @@ export function createJobs(parts: JobParts): Job[] {
       run: async (signal) => {
         const rows = await expungeAgain(database, new Date(now().getTime() - expungeAgainMs), signal)
         if (rows > 0) log.info({ rows }, 'rows that were on their way when their person was expunged are emptied')
-      },
-    },
-    {
-      name: 'close_interrupted',
-      everyMs: hour,
-      run: async () => {
-        const rows = await closeInterrupted(database.work, new Date(now().getTime() - openForMs))
-        if (rows > 0) log.warn({ rows }, 'exchanges of a process that died were closed as interrupted')
       },
     },
   ]

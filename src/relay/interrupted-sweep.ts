@@ -6,8 +6,6 @@ import type { Recorder } from './recorder.ts'
 const everyMs = 15_000
 /** The longest deadline and drain fit in many times over. */
 const openForMs = 60_000
-/** Rows that are older came late out of a spool: maintenance closes those. */
-const lookBackMs = 2 * 24 * 60 * 60 * 1000
 
 /** Takes care of what dead processes left: their spools on this machine, and rows that they opened and did not close. */
 export class InterruptedSweep {
@@ -44,8 +42,7 @@ export class InterruptedSweep {
   async #sweepOnce(): Promise<void> {
     await this.#recorder.adopt()
     try {
-      const now = Date.now()
-      const closed = await closeInterrupted(this.#database.sql, new Date(now - openForMs), new Date(now - lookBackMs))
+      const closed = await closeInterrupted(this.#database.sql, new Date(Date.now() - openForMs))
       if (closed > 0) this.#log.warn({ rows: closed }, 'exchanges of a process that died were closed as interrupted')
     } catch (error) {
       this.#log.debug({ error }, 'interrupted exchanges not looked for')

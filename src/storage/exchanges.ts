@@ -1,5 +1,4 @@
 import type postgres from 'postgres'
-import { firstIdAt } from '../domain/day.ts'
 import { isExchangeEvent, subscribableEvents } from '../domain/events.ts'
 import type { FlowResponse } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
@@ -81,18 +80,14 @@ export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup): Promis
 
 /**
  * Closes rows that nobody closed since `openedBefore`: their process died. A closing that comes after all, out of a spool,
- * overwrites it. Of rows made before `madeSince` it looks at none: each day of them is a partition to look into. Returns how many.
- * Throws StorageError.
+ * overwrites it. In all partitions, because a spool can be old: their indexes of open rows are next to empty, and one plan for
+ * all (0.3 ms) costs less than to plan for the latest anew each time (0.4 ms). Returns how many. Throws StorageError.
  */
-export function closeInterrupted(
-  sql: postgres.Sql,
-  openedBefore: Date,
-  madeSince: Date = new Date(0),
-): Promise<number> {
+export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise<number> {
   return storing('close interrupted exchanges', async () => {
     const { count } = await sql`
       update exchanges set outcome = 'internal_error', reason = 'interrupted'
-      where outcome is null and created_at < ${openedBefore} and id >= ${firstIdAt(madeSince.getTime())}`
+      where outcome is null and created_at < ${openedBefore}`
     return count
   })
 }
@@ -174,7 +169,8 @@ function insertOpened(tx: postgres.ISql, rows: readonly OpenedExchange[]) {
 const exchangeEvents = subscribableEvents.filter(isExchangeEvent)
 
 /**
- * The group's least and greatest id let PostgreSQL leave out the partitions of other days. An exchange without envelope and flow token was
+ * The group's least and greatest id let PostgreSQL leave out the partitions of other days (with 34 of them 0.35 ms in place of 1.3 for
+ * one row). An exchange without envelope and flow token was
  * expunged since it was opened, and gets no answer either.
  */
 function close(tx: postgres.ISql, rows: readonly ClosedExchange[]) {
