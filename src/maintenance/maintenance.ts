@@ -21,6 +21,8 @@ export interface MaintenanceTimes {
 }
 
 const leaseName = 'maintenance'
+/** How long an end waits for a step, ms. A statement that is cut then is rolled back, and tried again by the next process. */
+const closeMs = 2000
 const defaultTimes: MaintenanceTimes = { leaseMs: 15_000, renewMs: 5000, retryMs: 10_000 }
 
 /** Runs jobs in the one process that holds the lease, each by its own clock: a slow one holds up no other. */
@@ -46,9 +48,16 @@ export class Maintenance {
     this.#running ??= this.#run()
   }
 
-  /** Lets running jobs end at their next step, and the next process take over at once. Never throws. */
+  /** Lets running jobs end at their next step, but waits for a short time only, and the next process take over at once. Never throws. */
   async close(): Promise<void> {
     this.#stopping.abort()
+    const waited = new AbortController()
+    const patience = delay(closeMs, undefined, { signal: waited.signal }).catch(() => undefined)
+    await Promise.race([this.#stop(), patience])
+    waited.abort()
+  }
+
+  async #stop(): Promise<void> {
     await this.#running
     if (this.#term === null) return
     await this.#endTerm()
@@ -73,7 +82,7 @@ export class Maintenance {
     if (!held || this.#stopping.signal.aborted) return
     const term = this.#term ?? this.#beginTerm()
     clearTimeout(term.timer)
-    term.timer = setTimeout(() => term.ending.abort(), this.#times.leaseMs - (performance.now() - askedAt))
+    term.timer = setTimeout(() => term.ending.abort(), this.#times.leaseMs - (performance.now() - askedAt)).unref()
   }
 
   /** Null: the database does not say. */
@@ -117,7 +126,7 @@ export class Maintenance {
       return true
     } catch (error) {
       const sqlState = error instanceof StorageError ? error.sqlState : null
-      this.#log.warn({ error, sqlState, job: job.name }, 'maintenance failed and is tried again')
+      if (!signal.aborted) this.#log.warn({ error, sqlState, job: job.name }, 'maintenance failed and is tried again')
       return false
     }
   }

@@ -91,3 +91,13 @@ it('a job that fails is told of by its name alone, tried again, and holds up no 
   expect(JSON.stringify(failing.lines)).not.toContain('nobody’s business')
   await failing.maintenance.close()
 })
+
+it('an end does not wait for a job that does not come to its end', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const hanging = candidate(open(), { run: () => promise })
+  await eventually(() => hanging.lines.length > 0)
+  const startedAt = performance.now()
+  await hanging.maintenance.close()
+  expect(performance.now() - startedAt).toBeLessThan(4000)
+  resolve()
+})
