@@ -16,6 +16,8 @@ import { Queue } from './events/queue.ts'
 import { WebhookBook } from './events/webhook-book.ts'
 import { Unsealer } from './events/webhook-signing.ts'
 import { createGraph } from './graph/client.ts'
+import { createJobs, type JobParts, preparePartitions } from './maintenance/jobs.ts'
+import { Maintenance } from './maintenance/maintenance.ts'
 import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
@@ -113,6 +115,14 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const recorder = new Recorder({ writer, spool, log, metrics })
   const announcer = new Announcer(backlog, (deliveries) => recorder.told(deliveries))
   const interrupted = new InterruptedSweep(database, recorder, log)
+  const keeping: JobParts = {
+    database,
+    log,
+    metrics,
+    payloadDays: config.PAYLOAD_RETENTION_DAYS,
+    logDays: config.LOG_RETENTION_DAYS,
+  }
+  const maintenance = new Maintenance({ database, log, jobs: createJobs(keeping) })
   const sync = new DirectorySync(database, directory, log, {
     beforeFirstLoad: async () => {
       const pending = await countPendingMigrations(database.sql)
@@ -194,8 +204,14 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
       await sync.start()
       await database.warm()
+      if (directory.loaded) {
+        await preparePartitions(keeping).catch((error: unknown) =>
+          log.warn({ error }, 'partitions not made at the start'),
+        )
+      }
       await interrupted.start()
       worker.start()
+      maintenance.start()
       await server.listen({ host: config.HOST, port: config.PORT })
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
@@ -208,6 +224,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       announcer.close()
       await sync.close()
       await interrupted.close()
+      await maintenance.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
       await backlog.close()

@@ -119,6 +119,16 @@ const variables = {
     default: '30',
     meaning: 'requests per second per API key, in each process',
   },
+  PAYLOAD_RETENTION_DAYS: {
+    check: whole(1, 3650),
+    default: '7',
+    meaning: 'days until what was sent and answered is emptied; outcomes and times stay',
+  },
+  LOG_RETENTION_DAYS: {
+    check: whole(1, 3650),
+    default: '30',
+    meaning: 'days until exchanges, deliveries and attempts are dropped, a whole day (UTC) at a time',
+  },
   LOG_LEVEL: { check: z.enum(logLevels), default: 'info', meaning: `one of ${logLevels.join(', ')}` },
 } as const satisfies Record<string, Variable>
 

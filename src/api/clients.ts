@@ -103,8 +103,9 @@ export const update = workspaceOperation({
 export const remove = workspaceOperation({
   summary: 'Expunge a client: remove the person from all that is stored',
   description:
-    'Removes the client, its conversations and its flow responses, and empties its exchanges: their outcomes and times stay, what ' +
-    'was sent and answered goes. The header `X-Expunged` counts them: `exchanges=3,flowResponses=2,conversations=1`.',
+    'Removes the client, its conversations and its flow responses, and empties its exchanges and deliveries: their outcomes and ' +
+    'times stay, what was sent and answered goes. Deliveries that wait end as `expunged`. The header `X-Expunged` counts them: ' +
+    '`exchanges=3,flowResponses=2,conversations=1,deliveries=2`.',
   example: { params: { id: example.id }, answer: noContent() },
   params: pathId('client'),
   response: { 204: noBody },

@@ -31,6 +31,8 @@ export interface Metrics {
   metaEntriesDropped(reason: MetaEntryDrop, count: number): void
   /** What Meta's webhooks told of. `ignored`: of a kind that is not known here, or about nobody's flow token. */
   metaEvents(field: 'messages' | 'flows' | 'other', result: 'applied' | 'duplicate' | 'ignored', count: number): void
+  /** Rows for whose day there is no partition: told by the process that looks after partitions. */
+  defaultPartitionRows(table: string, count: number): void
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
@@ -99,6 +101,12 @@ export function createMetrics(): Metrics {
     labelNames: ['field', 'result'],
     registers,
   })
+  const defaultPartition = new Gauge({
+    name: 'relevo_default_partition_rows',
+    help: 'Rows for whose day there is no partition, by table',
+    labelNames: ['table'],
+    registers,
+  })
   return {
     deliveryAttempted: (status, durationMs) => attempt.observe({ status }, durationMs / 1000),
     deliveriesUnderWay: (count) => underWay.set(count),
@@ -114,6 +122,7 @@ export function createMetrics(): Metrics {
     rowsLost: (count) => lost.inc(count),
     metaEntriesDropped: (reason, count) => drops.inc({ reason }, count),
     metaEvents: (field, result, count) => told.inc({ field, result }, count),
+    defaultPartitionRows: (table, count) => defaultPartition.set({ table }, count),
     render: () => registry.metrics(),
     contentType: registry.contentType,
   }

@@ -1,11 +1,11 @@
 import type postgres from 'postgres'
+import { firstIdAt } from '../domain/day.ts'
 import type { DeliveryHealth, DeliveryReason, DeliveryStatus } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import type { AttemptFailure } from '../domain/failure.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { byteas, idBounds, jsons, numbers, texts, times } from './arrays.ts'
 import { storing } from './database.ts'
-import { firstIdAt } from './time-span.ts'
 
 /** A delivery that waits for an attempt. */
 export interface WaitingDelivery {

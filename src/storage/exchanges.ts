@@ -1,11 +1,14 @@
 import type postgres from 'postgres'
+import { isExchangeEvent, resourceTypeOf, subscribableEvents } from '../domain/events.ts'
 import type { FlowResponse } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { byteas, jsons, numbers, texts, times } from './arrays.ts'
 import { storable, storing } from './database.ts'
 import type { NewDelivery } from './deliveries.ts'
+import { forgetEmptied } from './partitions.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
+import { expungedSince } from './tombstones.ts'
 
 /** What is known when an exchange is opened: before its webhook is asked. */
 export interface OpenedExchange {
@@ -73,15 +76,20 @@ export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue:
 export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue: Enqueue): Promise<void> {
   return storing('replay exchanges', async () => {
     await sql.begin(async (tx) => {
-      const kept = await withoutGone(tx, group)
-      await Promise.all([writeGroup(tx, kept), enqueue(tx, kept.deliveries)])
+      const left = await withoutGone(tx, group)
+      await forgetEmptied(
+        tx,
+        [...left.opened, ...left.closed, ...left.deliveries].map(({ id }) => id),
+      )
+      await Promise.all([writeGroup(tx, left), enqueue(tx, left.deliveries)])
     })
   })
 }
 
 /**
  * Closes rows that nobody closed since `openedBefore`: their process died. A closing that comes after all, out of a spool,
- * overwrites it. Returns how many. Throws StorageError.
+ * overwrites it. In all partitions, because a spool can be old: their indexes of open rows are next to empty, and one plan for
+ * all (0.3 ms) costs less than to plan for the latest anew each time (0.4 ms). Returns how many. Throws StorageError.
  */
 export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise<number> {
   return storing('close interrupted exchanges', async () => {
@@ -115,17 +123,33 @@ async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): P
   const rows = [...opened, ...closed, ...deliveries]
   const workspaceIds = [...new Set(rows.map(({ workspaceId }) => workspaceId))]
   const ofClients = rows.filter(({ clientId }) => clientId !== null)
-  const [workspaces, clients] = await Promise.all([
+  const uses = opened.flatMap(({ id, workspaceId, clientId, flowToken, createdAt }) =>
+    clientId === null && flowToken !== null ? [{ id, workspaceId, flowToken, at: createdAt }] : [],
+  )
+  const completions = closed.flatMap(({ id, workspaceId, clientId, completed }) =>
+    clientId === null && completed?.completedAt
+      ? [{ id, workspaceId, flowToken: completed.flowToken, at: completed.completedAt }]
+      : [],
+  )
+  const tellings = deliveries.flatMap(({ id, workspaceId, clientId, event, resourceId, createdAt }) =>
+    clientId === null && resourceId !== null && resourceTypeOf(event) === 'flow_response'
+      ? [{ id, workspaceId, flowToken: resourceId, at: createdAt }]
+      : [],
+  )
+  const [workspaces, clients, expunged] = await Promise.all([
     tx`select id from workspaces where id = any(${workspaceIds}::text[])`,
     // Locked, so that an expunge comes before this or finds these rows.
     tx`select c.workspace_id, c.id from clients c
       join unnest(${texts(ofClients, (r) => r.workspaceId)}::text[], ${texts(ofClients, (r) => r.clientId)}::text[])
         as t(workspace_id, id) using (workspace_id, id)
       order by c.workspace_id, c.id for share of c`,
+    // Spooled without its client, a row is tied to a person by its flow token alone.
+    expungedSince(tx, [...uses, ...completions, ...tellings]),
   ])
+  const expungedIds = new Set([...expunged].map(({ id }) => id))
   const known = new Set([...workspaces.map(({ id }) => id), ...clients.map((c) => `${c.workspace_id} ${c.id}`)])
-  const isGone = ({ workspaceId, clientId }: OpenedExchange | ClosedExchange | NewDelivery) =>
-    clientId !== null && !known.has(`${workspaceId} ${clientId}`)
+  const isGone = ({ id, workspaceId, clientId }: OpenedExchange | ClosedExchange | NewDelivery) =>
+    clientId === null ? expungedIds.has(id) : !known.has(`${workspaceId} ${clientId}`)
   return {
     opened: opened
       .filter(({ workspaceId }) => known.has(workspaceId))
@@ -160,10 +184,21 @@ function insertOpened(tx: postgres.ISql, rows: readonly OpenedExchange[]) {
     on conflict (workspace_id, id) do nothing`
 }
 
+const exchangeEvents = subscribableEvents.filter(isExchangeEvent)
+
+/**
+ * The group's least and greatest id let PostgreSQL leave out the partitions of other days (with 34 of them 0.35 ms in place of 1.3 for
+ * one row). An exchange without envelope and flow token was
+ * expunged since it was opened, and gets no answer either.
+ */
 function close(tx: postgres.ISql, rows: readonly ClosedExchange[]) {
+  const ids = rows.map(({ id }) => id).sort()
+  const isExpunged = tx`e.envelope is null and e.flow_token is null and e.event = any(${exchangeEvents}::text[])`
   return tx`
     update exchanges e set outcome = t.outcome, reason = t.reason, duration_ms = t.duration_ms, webhook_ms = t.webhook_ms,
-      timings = t.timings, answer = t.answer, answer_screen = t.answer_screen, attempt = t.attempt
+      timings = t.timings, attempt = t.attempt,
+      answer = case when ${isExpunged} then null else t.answer end,
+      answer_screen = case when ${isExpunged} then null else t.answer_screen end
     from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
       ${texts(rows, (r) => r.outcome)}::text[], ${texts(rows, (r) => r.reason)}::text[],
       ${numbers(rows, (r) => r.durationMs)}::text[]::float8[],
@@ -171,7 +206,7 @@ function close(tx: postgres.ISql, rows: readonly ClosedExchange[]) {
       ${byteas(rows, (r) => r.answer)}::text[]::bytea[], ${texts(rows, (r) => r.answerScreen)}::text[],
       ${jsons(rows, (r) => r.attempt)}::text[]::jsonb[])
       as t(workspace_id, id, outcome, reason, duration_ms, webhook_ms, timings, answer, answer_screen, attempt)
-    where e.workspace_id = t.workspace_id and e.id = t.id`
+    where e.workspace_id = t.workspace_id and e.id = t.id and e.id >= ${ids[0] ?? ''} and e.id <= ${ids.at(-1) ?? ''}`
 }
 
 interface OwnedState {

@@ -1,7 +1,8 @@
 import type postgres from 'postgres'
+import { firstIdAt } from '../domain/day.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, storing } from './database.ts'
-import { firstIdAt, idSlackMs, type TimeSpan } from './time-span.ts'
+import { idSlackMs, type TimeSpan } from './time-span.ts'
 
 /** Sets alarms anew for deliveries that are due now, as a part of the transaction `tx`. */
 export type RingAnew = (

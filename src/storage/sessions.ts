@@ -44,6 +44,10 @@ export function loadSession(sql: postgres.Sql, workspaceId: WorkspaceId, query: 
   })
 }
 
+/**
+ * Without a bound on the id: PostgreSQL then keeps one plan for all partitions (34: 0.65 ms), where with one it would plan for the
+ * latest anew each time (1.7 ms).
+ */
 function earlierAnswers(sql: postgres.Sql, workspaceId: WorkspaceId, { action, screen }: SessionQuery) {
   const stored = screen === null ? null : storable(screen)
   const replied = sql`select answer from exchanges e

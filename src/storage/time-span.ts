@@ -1,4 +1,5 @@
 import { and, type Column, gte, lt, type SQL } from 'drizzle-orm'
+import { firstIdAt } from '../domain/day.ts'
 
 export interface TimeSpan {
   /** Inclusive. */
@@ -21,10 +22,4 @@ export function madeWithin(
     since && and(gte(table.createdAt, since), gte(table.id, firstIdAt(since.getTime() - idSlackMs))),
     until && and(lt(table.createdAt, until), lt(table.id, firstIdAt(until.getTime() + idSlackMs))),
   )
-}
-
-/** The least UUIDv7 of a time, ms. */
-export function firstIdAt(unixMs: number): string {
-  const hex = Math.max(0, unixMs).toString(16).padStart(12, '0')
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
 }

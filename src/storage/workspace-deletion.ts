@@ -1,11 +1,22 @@
 import { eq, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, storing, type Transaction, transaction } from './database.ts'
-import { exchanges, flowResponses, idempotentCalls, metaEvents, workspaces } from './schema.ts'
+import {
+  attempts,
+  deliveries,
+  exchanges,
+  expunges,
+  flowResponses,
+  idempotentCalls,
+  metaEvents,
+  workspaces,
+} from './schema.ts'
 import { existing, hintChange } from './workspaces.ts'
 
 /** Rows of one statement before the deletion proper: it must hold their locks for milliseconds only. */
 const chunkRows = 5000
+/** For one such step, ms. */
+const stepMs = 60_000
 /** For what is left then, ms. */
 const deleteMs = 600_000
 
@@ -16,13 +27,15 @@ const deleteMs = 600_000
  * ApiError `not_found`.
  */
 export async function deleteWorkspace(database: Database, id: WorkspaceId): Promise<void> {
-  await deleteInSteps(database, id, sql`exchanges`, sql`created_at < now() - interval '10 minutes'`)
+  for (const table of [sql`exchanges`, sql`attempts`, sql`deliveries`]) {
+    await deleteInSteps(database, id, table, sql`created_at < now() - interval '10 minutes'`)
+  }
   await deleteInSteps(database, id, sql`flow_responses`, sql`updated_at < now() - interval '1 day'`)
   const work = async (tx: Transaction) => {
     // What refers to the workspace goes with it.
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
     existing(gone, 'workspace')
-    for (const table of [exchanges, flowResponses, idempotentCalls, metaEvents]) {
+    for (const table of [exchanges, attempts, deliveries, flowResponses, metaEvents, expunges, idempotentCalls]) {
       await tx.orm.delete(table).where(eq(table.workspaceId, id))
     }
     await hintChange(tx, id)
@@ -30,10 +43,18 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
   await transaction(database, 'delete workspace', work, deleteMs)
 }
 
+/** Oldest first, up to an id: so that partitions that are empty already are done with, and later ones not yet looked into. */
 async function deleteInSteps(database: Database, id: WorkspaceId, table: SQL, isOld: SQL): Promise<void> {
-  const step = sql`delete from ${table} where workspace_id = ${id} and id in
-    (select id from ${table} where workspace_id = ${id} and ${isOld} limit ${chunkRows})`
-  let deleted: number
-  do deleted = await storing('delete old rows', async () => (await database.orm.execute(step)).count)
-  while (deleted === chunkRows)
+  const theirs = sql`workspace_id = ${id} and ${isOld}`
+  for (;;) {
+    const first = sql`select id from ${table} where ${theirs} order by id offset ${chunkRows - 1} limit 1`
+    const [last] = await storing('look for old rows', () => database.orm.execute<{ id: string }>(first), stepMs)
+    const upToLast = last === undefined ? sql`` : sql`and id <= ${last.id}`
+    await storing(
+      'delete old rows',
+      () => database.orm.execute(sql`delete from ${table} where ${theirs} ${upToLast}`),
+      stepMs,
+    )
+    if (last === undefined) return
+  }
 }

@@ -29,6 +29,8 @@ export const folderRules: Readonly<Record<string, Rule>> = {
   egress: { from: ['domain', 'ops'], packages: ['undici', 'ipaddr.js'], node: 'any' },
   delivery: { from: ['domain', 'ops', 'egress'], packages: ['undici'], node: 'any' },
   events: { from: ['domain', 'crypto', 'delivery', 'storage', 'ops'], packages: ['pg-boss'], node: 'any' },
+  /** Jobs that one elected process does for all. */
+  maintenance: { from: ['domain', 'storage', 'ops'], packages: [], node: 'any' },
   graph: { from: ['domain', 'ops', 'egress'], packages: ['undici'], node: 'any' },
   simulator: { from: [], packages: [], node: 'any' },
   demo: { from: ['simulator'], packages: [], node: 'any' },

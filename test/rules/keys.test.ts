@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import * as schema from '../../src/storage/schema.ts'
 
 const tables = Object.values(schema).filter((value) => is(value, PgTable))
-/** contract.md §7: reference tables, on every shard, and an operator table. */
+/** contract.md §7: reference tables, on every shard, and operator tables. */
 const exceptions = ['workspaces', 'waba_directory', 'leases']
 
 interface Found {

@@ -40,6 +40,8 @@ describe('defaults', () => {
       WEBHOOK_ALLOW_HTTP: false,
       WEBHOOK_ALLOWED_NETWORKS: [],
       API_RATE_LIMIT: 30,
+      PAYLOAD_RETENTION_DAYS: 7,
+      LOG_RETENTION_DAYS: 30,
       LOG_LEVEL: 'info',
     })
   })

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
 import { newId, newUuid } from '../../../src/domain/ids.ts'
+import { type DeliverySample, insertAttempt, insertDelivery } from '../../support/log-rows.ts'
 import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { insertExchange, nextNumber, nextPhoneNumber } from './samples.ts'
 
@@ -57,7 +58,21 @@ async function makePerson(mark: string) {
     await exchangeOf(mark, { clientId, flowToken: `${mark}-gone` }),
     await exchangeOf(mark, { clientId }),
   ]
-  return { clientId, phoneNumber, conversation, exchangeIds }
+  const deliveryIds = [
+    await deliveryOf(mark, { clientId, flowToken: tokens[0], status: 'delivered' }),
+    await deliveryOf(mark, { clientId, status: 'pending' }),
+    await deliveryOf(mark, { flowToken: tokens[1], status: 'failed' }),
+    await deliveryOf(mark, { flowToken: tokens[0], status: 'exhausted' }),
+  ]
+  return { clientId, phoneNumber, conversation, exchangeIds, deliveryIds }
+}
+
+/** A delivery, and an attempt whose webhook sent back what it was sent. */
+async function deliveryOf(mark: string, members: DeliverySample): Promise<string> {
+  const { sql } = api.database
+  const deliveryId = await insertDelivery(sql, workspace.id, { envelope: `${mark}-envelope`, ...members })
+  await insertAttempt(sql, workspace.id, { deliveryId, body: `${mark}-echo` })
+  return deliveryId
 }
 
 /** All that is stored, as text; but for the audit log, which names what was done to which id. */
@@ -80,12 +95,13 @@ function unhex(row: string): string {
 test('removes the person everywhere, and no other; rows keep their figures', async () => {
   const gone = await makePerson('gone-person')
   const other = await makePerson('other-person')
-  for (const trace of ['gone-person-name', '"mark":"gone-person"']) expect(await everything()).toContain(trace)
+  for (const trace of ['gone-person-name', '"mark":"gone-person"', 'gone-person-envelope', 'gone-person-echo'])
+    expect(await everything()).toContain(trace)
   const before = (await workspace.get(`/v1/exchanges/${other.exchangeIds[0]}`)).body
 
   const answer = await workspace.remove(`/v1/clients/${gone.clientId}`)
   expect(answer).toMatchObject({ status: 204, text: '' })
-  expect(answer.headers.get('x-expunged')).toBe('exchanges=5,flowResponses=2,conversations=1')
+  expect(answer.headers.get('x-expunged')).toBe('exchanges=5,flowResponses=2,conversations=1,deliveries=4')
 
   const left = await everything()
   for (const trace of ['gone-person', gone.phoneNumber.slice(1), gone.clientId, gone.conversation.id]) {
@@ -107,6 +123,14 @@ test('removes the person everywhere, and no other; rows keep their figures', asy
       clientId: null,
     })
   }
+  const deliveries = await api.database.sql`select d.id, d.status, d.due_at, a.status as answered
+    from deliveries d join attempts a on a.delivery_id = d.id where d.id = any(${gone.deliveryIds}::text[]::uuid[]) order by d.id`
+  const endings = ['delivered', 'expunged', 'expunged', 'exhausted']
+  const ended = gone.deliveryIds.map((id, n) => ({ id, status: endings[n], due_at: null, answered: 500 }))
+  expect([...deliveries]).toEqual(ended)
+  const untouched = await api.database.sql`select from deliveries where id = any(${other.deliveryIds}::text[]::uuid[])
+    and envelope is not null and status = any('{pending,failed}') and due_at is not null`
+  expect(untouched).toHaveLength(2)
   expect((await workspace.get(`/v1/exchanges/${other.exchangeIds[0]}`)).body).toEqual(before)
   expect((await workspace.get('/v1/flow-responses')).body.data).toHaveLength(2)
   expect((await workspace.get(`/v1/conversations/${other.conversation.id}`)).status).toBe(200)
@@ -134,7 +158,7 @@ test('the same person in another workspace stays', async () => {
   await other.make('/v1/flow-responses', { flowToken: 'shared-by-chance', clientId: theirs.id })
   await workspace.make('/v1/flow-responses', { flowToken: 'shared-by-chance', clientId: mine.id })
   const answer = await workspace.remove(`/v1/clients/${mine.id}`)
-  expect(answer.headers.get('x-expunged')).toBe('exchanges=0,flowResponses=1,conversations=0')
+  expect(answer.headers.get('x-expunged')).toBe('exchanges=0,flowResponses=1,conversations=0,deliveries=0')
   expect((await other.get(`/v1/clients/${theirs.id}`)).body.phoneNumber).toBe(phoneNumber)
   expect((await other.get('/v1/flow-responses')).body.data).toHaveLength(1)
   expect((await other.remove(`/v1/clients/${mine.id}`)).status).toBe(404)
@@ -146,12 +170,20 @@ test('finds its exchanges by index, not by reading all of the workspace', async 
     await tx`set local enable_seqscan = off`
     const byClient = await tx`explain update exchanges set screen = null
       where workspace_id = ${workspace.id} and client_id = 'x'`
+    const deliveries = await tx`explain update deliveries set envelope = null
+      where workspace_id = ${workspace.id} and client_id = 'x'`
     const byToken =
       await tx`explain select 1 from flow_responses where workspace_id = ${workspace.id} and client_id = 'x'
       union select 1 from flow_responses where workspace_id = ${workspace.id} and conversation_id = 'x'`
-    return [...byClient, ...byToken].map((row) => row['QUERY PLAN']).join('\n')
+    return [...byClient, ...deliveries, ...byToken].map((row) => row['QUERY PLAN']).join('\n')
   })
-  for (const index of ['exchanges_of_client', 'flow_responses_of_client', 'flow_responses_of_conversation']) {
-    expect(plans).toContain(index)
+  // Indexes of partitions are named by what they are on.
+  for (const index of [
+    'exchanges_.*_workspace_id_client_id_idx',
+    'deliveries_.*_workspace_id_client_id_idx',
+    'flow_responses_of_client',
+    'flow_responses_of_conversation',
+  ]) {
+    expect(plans).toMatch(new RegExp(index))
   }
 })

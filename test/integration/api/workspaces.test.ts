@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../../src/domain/ids.ts'
+import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
 import { type ApiAnswer, adminToken, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { insertExchange, makeRecords } from './samples.ts'
 
@@ -32,7 +33,8 @@ describe('DELETE', () => {
     const { sql } = api.database
     const tables = await sql`
       select table_name as name, column_name as id from information_schema.columns where table_schema = 'public'
-        and (column_name = 'workspace_id' or (table_name = 'workspaces' and column_name = 'id'))`
+        and (column_name = 'workspace_id' or (table_name = 'workspaces' and column_name = 'id'))
+        and not (select relispartition from pg_class where oid = table_name::regclass)`
     const counts = tables.map(async ({ name, id }) => {
       const [row] = await sql`select count(*)::int as count from ${sql(name)} where ${sql(id)} = ${workspaceId}`
       return [name, row?.count] as const
@@ -48,6 +50,10 @@ describe('DELETE', () => {
     const { sql } = api.database
     await sql`insert into audit_log values (${doomed.id}, gen_random_uuid(), 'operator', 'x', null, '{}', 200, now())`
     await sql`insert into idempotent_calls values (${doomed.id}, 'a', 'b', null, null, now(), now())`
+    await sql`insert into meta_events values (${doomed.id}, 'a', now())`
+    await sql`insert into expunges values (${doomed.id}, 'a', 'client', now())`
+    const deliveryId = await insertDelivery(sql, doomed.id)
+    await insertAttempt(sql, doomed.id, { deliveryId })
     const before = await rowsOf(doomed.id)
     expect(Object.entries(before).filter(([, count]) => count === 0)).toEqual([])
 
@@ -71,8 +77,9 @@ describe('DELETE', () => {
     await sql`insert into flow_responses (workspace_id, id, flow_token, flow_token_digest, status, expires_at, updated_at)
       select ${doomed.id}, 'fr_' || i, 't' || i, sha256(i::text::bytea), 'SENT', now(), now() - (i % 3) * interval '1 day'
       from generate_series(1, 12000) i`
+    for (let i = 0; i < 3; i++) await insertDelivery(sql, doomed.id, { at: new Date(Date.now() - i * 20 * 60_000) })
     expect((await asOperator('DELETE', `/v1/workspaces/${doomed.id}`)).status).toBe(204)
-    expect(await rowsOf(doomed.id)).toMatchObject({ workspaces: 0, exchanges: 0, flow_responses: 0 })
+    expect(await rowsOf(doomed.id)).toMatchObject({ workspaces: 0, exchanges: 0, flow_responses: 0, deliveries: 0 })
   })
 
   test("touches no other workspace's rows", async () => {

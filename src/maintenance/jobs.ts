@@ -1,0 +1,123 @@
+import { dayMs } from '../domain/day.ts'
+import type { Log } from '../ops/logger.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { Database } from '../storage/database.ts'
+import { expireFlowResponses } from '../storage/expiry.ts'
+import { expungeAgain } from '../storage/expunge-again.ts'
+import { deleteOldRows } from '../storage/old-rows.ts'
+import {
+  defaultRows,
+  dropPartition,
+  listPartitions,
+  makePartition,
+  makePartitionsAhead,
+  type Partition,
+  partitionedTables,
+} from '../storage/partitions.ts'
+import { emptyPayloads } from '../storage/payload-retention.ts'
+import type { Job } from './maintenance.ts'
+
+export interface JobParts {
+  /** `work` is asked for at each use: the pool is renewed when the database was away. */
+  readonly database: Database
+  readonly log: Log
+  readonly metrics: Pick<Metrics, 'defaultPartitionRows'>
+  readonly payloadDays: number
+  readonly logDays: number
+  readonly now?: () => Date
+}
+
+const second = 1000
+const minute = 60 * second
+const hour = 60 * minute
+
+/** Days for which partitions are made ahead: so long nobody may be able to make them. */
+const daysAhead = 3
+/** Meta repeats itself for 7 days: protocol.md 5.2. */
+const metaEventDays = 8
+/** How long an expunge looks for rows that were on their way then. */
+const expungeAgainMs = hour
+
+/** Partitions of the coming days, made where they are missing; every process does it once before it listens. */
+export async function preparePartitions({ database, now = () => new Date() }: JobParts): Promise<void> {
+  await makePartitionsAhead(database.work, now(), daysAhead)
+}
+
+/** All that one process does for all (contract.md §2 retention, §4 expiry, §7). */
+export function createJobs(parts: JobParts): Job[] {
+  const { database, log, payloadDays, logDays, now = () => new Date() } = parts
+  const daysAgo = (days: number) => new Date(now().getTime() - days * dayMs)
+  return [
+    { name: 'make_partitions', everyMs: hour, run: () => preparePartitions(parts) },
+    { name: 'default_partitions', everyMs: minute, run: () => emptyDefaults(parts) },
+    { name: 'drop_partitions', everyMs: hour, run: (signal) => dropOld(parts, daysAgo(logDays), signal) },
+    { name: 'empty_payloads', everyMs: hour, run: (signal) => emptyOld(parts, daysAgo(payloadDays), signal) },
+    {
+      name: 'delete_old_rows',
+      everyMs: hour,
+      run: async (signal) => {
+        await deleteOldRows(database.work, 'meta_events', daysAgo(metaEventDays), signal)
+        await deleteOldRows(database.work, 'expunges', daysAgo(logDays), signal)
+      },
+    },
+    { name: 'expire_flow_responses', everyMs: 5 * second, run: (signal) => expire(parts, now, signal) },
+    {
+      name: 'expunge_again',
+      everyMs: minute,
+      run: async (signal) => {
+        const rows = await expungeAgain(database, new Date(now().getTime() - expungeAgainMs), signal)
+        if (rows > 0) log.info({ rows }, 'rows that were on their way when their person was expunged are emptied')
+      },
+    },
+  ]
+}
+
+/** Rows in a default partition tell of a day without one of its own. They are moved, and somebody should look why. */
+async function emptyDefaults({ database, log, metrics }: JobParts): Promise<void> {
+  for (const table of partitionedTables) {
+    const days = await defaultRows(database.work, table)
+    const rows = days.reduce((sum, day) => sum + day.rows, 0)
+    metrics.defaultPartitionRows(table, rows)
+    if (rows === 0) continue
+    log.error({ table, rows, days: days.length }, 'rows came for days without a partition: it is made now')
+    for (const { day } of days) await makePartition(database.work, table, day)
+  }
+}
+
+/** Drops what is older than the log is kept. Attempts stay with the deliveries of their day and earlier ones that still wait. */
+async function dropOld({ database, log }: JobParts, before: Date, signal: AbortSignal): Promise<void> {
+  const old = (await listPartitions(database.work)).filter(({ until }) => until <= before.getTime())
+  const drop = async (partition: Partition): Promise<boolean> => {
+    if (signal.aborted) return false
+    const isGone = await dropPartition(database.work, partition)
+    if (isGone) log.info({ partition: partition.name }, 'a partition was dropped by age')
+    return isGone
+  }
+  let firstKept = Number.POSITIVE_INFINITY
+  for (const partition of old.filter(({ table }) => table === 'deliveries')) {
+    if (!(await drop(partition))) firstKept = Math.min(firstKept, partition.from ?? 0)
+  }
+  for (const partition of old) {
+    const isDone = partition.table === 'deliveries' || (partition.table === 'attempts' && partition.until > firstKept)
+    if (!isDone) await drop(partition)
+  }
+}
+
+async function emptyOld({ database, log }: JobParts, before: Date, signal: AbortSignal): Promise<void> {
+  const partitions = await listPartitions(database.work)
+  for (const partition of partitions) {
+    if (partition.isEmptied || (partition.from ?? 0) >= before.getTime() || signal.aborted) continue
+    const rows = await emptyPayloads(database.work, partition, before, signal)
+    if (rows > 0) log.info({ partition: partition.name, rows }, 'payloads were emptied by age')
+  }
+}
+
+async function expire({ database, log }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const { found, expired } = await expireFlowResponses(database.work, now())
+    if (expired > 0) log.debug({ rows: expired }, 'flow responses expired')
+    // What was found and not expired is in another's hands: the next pass sees.
+    if (expired === 0 || expired < found) return
+    if (found < 1000) return
+  }
+}

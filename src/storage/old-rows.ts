@@ -1,0 +1,34 @@
+import type postgres from 'postgres'
+import { storing } from './database.ts'
+
+/** Rows of one statement: it must hold its locks for milliseconds only. */
+const chunkRows = 1000
+
+/** Tables whose rows go one by one, by their key and the column with their age. */
+const aging = {
+  meta_events: { key: ['workspace_id', 'digest'], age: 'created_at' },
+  expunges: { key: ['workspace_id', 'kind', 'digest'], age: 'expunged_at' },
+} as const
+export type AgingTable = keyof typeof aging
+
+/** Removes rows of before `before`, in small steps, until `signal`. Returns how many. Throws StorageError. */
+export async function deleteOldRows(
+  sql: postgres.Sql,
+  table: AgingTable,
+  before: Date,
+  signal: AbortSignal,
+): Promise<number> {
+  const { key, age } = aging[table]
+  let total = 0
+  while (!signal.aborted) {
+    const { count } = await storing(
+      'delete old rows',
+      () => sql`
+      delete from ${sql(table)} where (${sql(key)}) in
+        (select ${sql(key)} from ${sql(table)} where ${sql(age)} < ${before} limit ${chunkRows})`,
+    )
+    total += count
+    if (count < chunkRows) break
+  }
+  return total
+}

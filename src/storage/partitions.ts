@@ -1,0 +1,162 @@
+import type postgres from 'postgres'
+import { dayMs, dayOf, firstIdAt, nameOfDay, timeOfId } from '../domain/day.ts'
+import { storing } from './database.ts'
+
+/** Tables that are partitioned by the day of their rows' ids. Each has a default partition besides, `<table>_default`, for rows of no other. */
+export const partitionedTables = ['exchanges', 'deliveries', 'attempts'] as const
+export type PartitionedTable = (typeof partitionedTables)[number]
+
+export interface Partition {
+  readonly table: PartitionedTable
+  readonly name: string
+  /** When its rows were made, Unix ms; from: inclusive, null for the beginning of time; until: exclusive. */
+  readonly from: number | null
+  readonly until: number
+  /** Whether no payload is left in it. */
+  readonly isEmptied: boolean
+}
+
+// Any number, the same in every process: those that change partitions take turns.
+const lockId = 0x72_6c_76_70
+// For a lock that exchanges then wait for as well: half of what they give the database (contract.md §8). Whoever fails tries again later.
+const lockTimeout = '100ms'
+/** Rows of a default partition may be many: their day is moved at once, or not at all, ms. */
+const moveMs = 600_000
+const emptied = 'payloads emptied'
+
+/** Without default partitions; of each table the oldest first. Throws StorageError. */
+export function listPartitions(sql: postgres.ISql): Promise<Partition[]> {
+  return storing('list partitions', async () => {
+    const rows = await sql`
+      select p.relname as table, c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bounds,
+        obj_description(c.oid, 'pg_class') is not distinct from ${emptied} as is_emptied
+      from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+      where p.oid = any(array[${partitionedTables}::text[]]::regclass[])`
+    const partitions = rows.flatMap(({ table, name, bounds, is_emptied }): Partition[] => {
+      const [, from, until] = /FROM \((?:MINVALUE|'([^']+)')\) TO \('([^']+)'\)/.exec(bounds) ?? []
+      if (until === undefined) return []
+      return [
+        {
+          table,
+          name,
+          from: from === undefined ? null : timeOfId(from),
+          until: timeOfId(until),
+          isEmptied: is_emptied,
+        },
+      ]
+    })
+    return partitions.sort((a, b) => a.until - b.until)
+  })
+}
+
+/**
+ * Makes the partition of a day, unless it is there or another covers the day. Rows of that day that are in the default partition are
+ * moved. Returns how many. Throws StorageError: also where a lock is not to be had at once.
+ */
+export function makePartition(sql: postgres.Sql, table: PartitionedTable, day: number): Promise<number> {
+  const name = `${table}_${nameOfDay(day)}`
+  const [from, until] = [firstIdAt(day), firstIdAt(day + dayMs)]
+  return changing(sql, 'make partition', async (tx) => {
+    if (covers(await listPartitions(tx), table, day)) return 0
+    await tx.unsafe(`create table ${name} (like ${table} including defaults including constraints)`)
+    // To attach takes this lock anyway, and a lesser one on the table itself than `create table … partition of` does.
+    await tx.unsafe(`lock table ${table}_default in access exclusive mode`)
+    const { count } = await tx.unsafe(`
+      with moved as (delete from ${table}_default where id >= '${from}' and id < '${until}' returning *)
+      insert into ${name} select * from moved`)
+    await tx.unsafe(`alter table ${table} attach partition ${name} for values from ('${from}') to ('${until}')`)
+    return count
+  })
+}
+
+function covers(partitions: readonly Partition[], table: PartitionedTable, day: number): boolean {
+  return partitions.some((p) => p.table === table && (p.from ?? day) <= day && day < p.until)
+}
+
+/** Makes the partitions from the day of `now` to so many days later where they are missing. Throws StorageError. */
+export async function makePartitionsAhead(sql: postgres.Sql, now: Date, days: number): Promise<void> {
+  const there = await listPartitions(sql)
+  for (let ahead = 0; ahead <= days; ahead++) {
+    const day = dayOf(now.getTime()) + ahead * dayMs
+    for (const table of partitionedTables) if (!covers(there, table, day)) await makePartition(sql, table, day)
+  }
+}
+
+/** Drops a partition with its rows; not one in which deliveries wait. Returns whether it is gone. Throws StorageError. */
+export async function dropPartition(sql: postgres.Sql, { table, name }: Partition): Promise<boolean> {
+  // Looked at before the lock too: everyone waits while it is held.
+  if (table === 'deliveries' && (await hasWaiting(sql, name))) return false
+  return changing(sql, 'drop partition', async (tx) => {
+    // No `detach concurrently`: it refuses where there is a default partition.
+    await tx.unsafe(`lock table only ${table} in access exclusive mode`)
+    if (table === 'deliveries' && (await hasWaiting(tx, name))) return false
+    await tx.unsafe(`drop table if exists ${name}`)
+    return true
+  })
+}
+
+async function hasWaiting(sql: postgres.ISql, name: string): Promise<boolean> {
+  const [found] = await storing('look for waiting deliveries', () =>
+    sql.unsafe(`select from ${name} where status in ('pending', 'failed') limit 1`),
+  )
+  return found !== undefined
+}
+
+/** How many rows of which days the default partition of a table has. There should be none. Throws StorageError. */
+export function defaultRows(sql: postgres.Sql, table: PartitionedTable): Promise<{ day: number; rows: number }[]> {
+  return storing('count rows of the default partition', async () => {
+    const days = await sql.unsafe(`
+      select ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / ${dayMs} as day, count(*)::int as rows
+      from ${table}_default group by 1 order by 1`)
+    return days.map(({ day, rows }) => ({ day: Number(day) * dayMs, rows }))
+  })
+}
+
+/** Notes that no payload is left in a partition, if `isEmpty` finds none: rows that come late wait for it. Throws StorageError. */
+export function noteEmptied(
+  sql: postgres.Sql,
+  { name }: Partition,
+  isEmpty: (tx: postgres.TransactionSql) => Promise<boolean>,
+): Promise<boolean> {
+  return storing(
+    'note emptied partition',
+    async () => {
+      const noted = await sql.begin(async (tx) => {
+        await tx.unsafe(`lock table only ${name} in share update exclusive mode`)
+        if (!(await isEmpty(tx))) return false
+        // Kept with the partition: it ends with it, and whoever is elected next finds it.
+        await tx.unsafe(`comment on table ${name} is '${emptied}'`)
+        return true
+      })
+      return noted
+    },
+    moveMs,
+  )
+}
+
+/**
+ * Takes back such notes for the partitions that rows with these ids go to, before they are written: rows out of a spool can be older than
+ * payloads are kept. Rows of the last day need none.
+ */
+export async function forgetEmptied(tx: postgres.TransactionSql, ids: readonly string[]): Promise<void> {
+  const times = ids.map(timeOfId).filter((time) => time < Date.now() - dayMs)
+  if (times.length === 0) return
+  for (const { from, until, name } of await listPartitions(tx)) {
+    const isHit = times.some((time) => time >= (from ?? 0) - dayMs && time < until)
+    // Whether there is a note or not: its lock keeps one from being made meanwhile.
+    if (isHit && until <= Date.now()) await tx.unsafe(`comment on table ${name} is null`)
+  }
+}
+
+function changing<T>(
+  sql: postgres.Sql,
+  operation: string,
+  change: (tx: postgres.TransactionSql) => Promise<T>,
+): Promise<T> {
+  const work = async (tx: postgres.TransactionSql) => {
+    await tx`select pg_advisory_xact_lock(${lockId})`
+    await tx.unsafe(`set local lock_timeout = '${lockTimeout}'`)
+    return change(tx)
+  }
+  return storing(operation, async () => (await sql.begin(work)) as T, moveMs)
+}

@@ -1,0 +1,29 @@
+import type postgres from 'postgres'
+import type { WorkspaceId } from '../domain/ids.ts'
+import { texts, times } from './arrays.ts'
+
+/**
+ * Rows made up to so long after an expunge count as made before it, ms: clocks differ, and a delivery tells of an exchange that began
+ * up to 8 s earlier. Who comes back that soon loses a payload; the other mistake keeps one of somebody who was expunged.
+ */
+export const expungeSlackMs = 10_000
+
+/** When something was recorded of a flow token that is tied to no client. */
+export interface TokenUse {
+  readonly workspaceId: WorkspaceId
+  readonly flowToken: string
+  readonly at: Date
+}
+
+/** Those of these uses, in order, whose person was expunged since. As a part of the transaction that `tx` is. */
+export async function expungedSince<U extends TokenUse>(tx: postgres.ISql, uses: readonly U[]): Promise<Set<U>> {
+  if (uses.length === 0) return new Set()
+  const rows = await tx`
+    select t.n::int as n
+    from unnest(${texts(uses, (u) => u.workspaceId)}::text[], ${texts(uses, (u) => u.flowToken)}::text[],
+      ${times(uses, (u) => u.at)}::text[]::timestamptz[]) with ordinality as t(workspace_id, flow_token, at, n)
+    join expunges x on x.workspace_id = t.workspace_id and x.kind = 'flow_token'
+      and x.digest = sha256(convert_to(t.flow_token, 'UTF8'))
+      and x.expunged_at >= t.at - make_interval(secs => ${expungeSlackMs / 1000})`
+  return new Set(rows.flatMap(({ n }) => uses[n - 1] ?? []))
+}

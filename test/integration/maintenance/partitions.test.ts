@@ -1,0 +1,148 @@
+import postgres from 'postgres'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { dayMs, dayOf, nameOfDay } from '../../../src/domain/day.ts'
+import { newWorkspaceId } from '../../../src/domain/ids.ts'
+import { createJobs } from '../../../src/maintenance/jobs.ts'
+import { createLog } from '../../../src/ops/logger.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import { listPartitions, makePartition, makePartitionsAhead } from '../../../src/storage/partitions.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
+
+let made: TestDatabase
+let database: Database
+let sql: postgres.Sql
+const workspaceId = newWorkspaceId()
+const today = dayOf(Date.now())
+const at = (days: number) => new Date(today + days * dayMs + dayMs / 2)
+
+beforeEach(async () => {
+  made = await createTestDatabase()
+  database = openDatabase({ url: made.url, prepare: true })
+  sql = postgres(made.url, { max: 4 })
+})
+afterEach(async () => {
+  await sql.end()
+  await database.close()
+  await made.drop()
+})
+
+const namesOf = async (table: string) =>
+  (await listPartitions(sql)).filter((partition) => partition.table === table).map(({ name }) => name)
+const named = (table: string, ...days: number[]) => days.map((day) => `${table}_${nameOfDay(today + day * dayMs)}`)
+const countOf = async (table: string) => (await sql`select count(*)::int as n from ${sql(table)}`)[0]?.n
+
+/** Runs one job once, as on a day so far from now. */
+async function run(name: string, days = 0) {
+  const lines: Record<string, unknown>[] = []
+  const gauge: Record<string, number> = {}
+  const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
+  const metrics = {
+    defaultPartitionRows: (table: string, rows: number) => void Object.assign(gauge, { [table]: rows }),
+  }
+  const jobs = createJobs({ database, log, metrics, payloadDays: 7, logDays: 30, now: () => at(days) })
+  const job = jobs.find((candidate) => candidate.name === name)
+  if (job === undefined) throw new Error(`no job is named ${name}`)
+  await job.run(new AbortController().signal)
+  return { lines, gauge }
+}
+
+describe('partitions', () => {
+  it('are made ahead, from today to in three days, with all that their table has', async () => {
+    await run('make_partitions', 5)
+    for (const table of ['exchanges', 'deliveries', 'attempts']) {
+      expect(await namesOf(table)).toEqual(named(table, 0, 1, 2, 5, 6, 7, 8))
+    }
+    await insertExchange(sql, workspaceId, { at: at(5) })
+    const [row] = await sql`select tableoid::regclass::text as partition from exchanges`
+    expect(row?.partition).toBe(named('exchanges', 5)[0])
+    const indexes = (name: string | undefined) => sql`select indexdef from pg_indexes where tablename = ${name ?? ''}`
+    expect(await indexes(named('exchanges', 5)[0])).toHaveLength((await indexes(named('exchanges', 0)[0])).length)
+    // A row that is there already is refused by the new partition's key too.
+    await expect(sql`insert into exchanges select * from exchanges`).rejects.toMatchObject({ code: '23505' })
+  })
+
+  it('are made by many at once, and none fails', async () => {
+    const makers = Array.from({ length: 4 }, () => postgres(made.url, { max: 1 }))
+    await Promise.all(makers.map((maker) => makePartitionsAhead(maker, at(10), 3)))
+    await Promise.all(makers.map((maker) => maker.end()))
+    expect(await namesOf('attempts')).toEqual(named('attempts', 0, 1, 2, 10, 11, 12, 13))
+  })
+
+  it('wait for no lock longer than 100 ms, and hold nobody up longer', async () => {
+    const [begun, over] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const reading = sql.begin(async (tx) => {
+      // Reads the default partition too, and goes on with it for long.
+      await tx`select count(*) from exchanges`
+      begun.resolve()
+      await over.promise
+    })
+    await begun.promise
+    const startedAt = performance.now()
+    const making = makePartition(database.work, 'exchanges', today + 9 * dayMs)
+    await expect(making.finally(() => insertExchange(sql, workspaceId))).rejects.toMatchObject({ sqlState: '55P03' })
+    expect(performance.now() - startedAt).toBeLessThan(2000)
+    over.resolve()
+    await reading
+    await makePartition(database.work, 'exchanges', today + 9 * dayMs)
+    expect(await namesOf('exchanges')).toContain(named('exchanges', 9)[0])
+  })
+})
+
+describe('rows in the default partition', () => {
+  it('are told of, and moved into the partition of their day', async () => {
+    expect((await run('default_partitions')).gauge).toEqual({ exchanges: 0, deliveries: 0, attempts: 0 })
+    const ids = [
+      await insertExchange(sql, workspaceId, { at: at(-3) }),
+      await insertExchange(sql, workspaceId, { at: at(-3) }),
+      await insertExchange(sql, workspaceId, { at: at(5) }),
+    ]
+    expect(await countOf('exchanges_default')).toBe(3)
+    const { lines, gauge } = await run('default_partitions')
+    expect(gauge).toEqual({ exchanges: 3, deliveries: 0, attempts: 0 })
+    expect(lines).toMatchObject([{ level: 'error', table: 'exchanges', rows: 3, days: 2 }])
+    expect(await countOf('exchanges_default')).toBe(0)
+    expect(await countOf(named('exchanges', -3)[0] ?? '')).toBe(2)
+    expect((await sql`select id from exchanges order by id`).map(({ id }) => id)).toEqual(ids)
+    expect(await run('default_partitions')).toMatchObject({ gauge: { exchanges: 0 }, lines: [] })
+  })
+})
+
+describe('old partitions', () => {
+  it('are dropped once their youngest row can be older than the log is kept, no sooner', async () => {
+    for (const days of [-32, -31, -30, -29]) await makePartition(database.work, 'exchanges', today + days * dayMs)
+    await insertExchange(sql, workspaceId, { at: at(-31) })
+    const keptId = await insertExchange(sql, workspaceId, { at: at(-30) })
+    // At noon: the day 31 days ago ended 30.5 days ago, the one after it 29.5.
+    await run('drop_partitions')
+    expect(await namesOf('exchanges')).toEqual(named('exchanges', -30, -29, 0, 1, 2))
+    expect((await sql`select id from exchanges`).map(({ id }) => id)).toEqual([keptId])
+    await run('drop_partitions', 1)
+    expect(await namesOf('exchanges')).toEqual(named('exchanges', -29, 0, 1, 2))
+  })
+
+  it('stay while a delivery waits in them, with the attempts of that day and later', async () => {
+    for (const table of ['deliveries', 'attempts'] as const) {
+      for (const days of [-35, -34, -33]) await makePartition(database.work, table, today + days * dayMs)
+    }
+    const deliveryId = await insertDelivery(sql, workspaceId, { at: at(-34), status: 'failed' })
+    await insertAttempt(sql, workspaceId, { at: at(-33), deliveryId })
+    await insertDelivery(sql, workspaceId, { at: at(-33) })
+    await run('drop_partitions')
+    expect(await namesOf('deliveries')).toEqual(named('deliveries', -34, 0, 1, 2))
+    expect(await namesOf('attempts')).toEqual(named('attempts', -34, -33, 0, 1, 2))
+    await sql`update deliveries set status = 'exhausted', due_at = null`
+    await run('drop_partitions')
+    expect(await namesOf('deliveries')).toEqual(named('deliveries', 0, 1, 2))
+    expect(await namesOf('attempts')).toEqual(named('attempts', 0, 1, 2))
+  })
+})
+
+it('rows of what Meta told and of who was expunged go by age', async () => {
+  for (const days of [-31, -29, -9, -7]) {
+    await sql`insert into meta_events values (${workspaceId}, ${Buffer.from(String(days))}, ${at(days)})`
+    await sql`insert into expunges values (${workspaceId}, ${Buffer.from(String(days))}, 'client', ${at(days)})`
+  }
+  await run('delete_old_rows')
+  expect([await countOf('meta_events'), await countOf('expunges')]).toEqual([1, 3])
+})

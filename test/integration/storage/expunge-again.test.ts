@@ -1,0 +1,196 @@
+import postgres from 'postgres'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { sha256 } from '../../../src/crypto/digest.ts'
+import { firstSeen } from '../../../src/domain/flow-response.ts'
+import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import {
+  type ClosedExchange,
+  type OpenedExchange,
+  replayExchanges,
+  writeExchanges,
+} from '../../../src/storage/exchanges.ts'
+import { expungeClient } from '../../../src/storage/expunge.ts'
+import { expungeAgain } from '../../../src/storage/expunge-again.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
+
+let made: TestDatabase
+let database: Database
+let sql: postgres.Sql
+let workspaceId = newWorkspaceId()
+let clientId = newId('client')
+const flowToken = 'a-token'
+const secondAgo = () => new Date(Date.now() - 1000)
+const soon = () => new Date(Date.now() + 60_000)
+
+beforeAll(async () => {
+  made = await createTestDatabase()
+  database = openDatabase({ url: made.url, prepare: true })
+  sql = postgres(made.url, { max: 2 })
+})
+afterAll(async () => {
+  await sql.end()
+  await database.close()
+  await made.drop()
+})
+beforeEach(async () => {
+  workspaceId = newWorkspaceId()
+  clientId = newId('client')
+  await sql`insert into workspaces (id, name) values (${workspaceId}, 'W')`
+  await register(flowToken)
+})
+
+/** A client, and a flow token of theirs. */
+async function register(token: string): Promise<void> {
+  await sql`insert into clients (workspace_id, id, phone_number) values (${workspaceId}, ${clientId}, ${`+1555${Math.trunc(Math.random() * 1e7)}`})`
+  await sql`insert into flow_responses (workspace_id, id, flow_token, flow_token_digest, status, client_id, expires_at)
+    values (${workspaceId}, ${newId('flowResponse')}, ${token}, ${sha256(token)}, 'SENT', ${clientId}, ${soon()})`
+}
+
+function opening(more: Partial<OpenedExchange> = {}): OpenedExchange {
+  const createdAt = more.createdAt ?? secondAgo()
+  const token = more.flowToken ?? flowToken
+  return {
+    workspaceId,
+    id: newUuid(),
+    createdAt,
+    wabaId: '1',
+    event: 'whatsapp.flows.init',
+    action: 'init',
+    screen: 'FIRST',
+    flowToken: token,
+    flowId: null,
+    clientId: null,
+    webhookId: null,
+    envelope: Buffer.from('{"an":"envelope"}'),
+    flowResponse: firstSeen(newId('flowResponse'), token, null, createdAt),
+    ...more,
+  }
+}
+
+function closing({ id, clientId: client }: OpenedExchange, more: Partial<ClosedExchange> = {}): ClosedExchange {
+  return {
+    ...{ workspaceId, id, clientId: client, outcome: 'replied', reason: null, durationMs: 12.5, webhookMs: 10 },
+    timings: { verify: 1, decrypt: 1, enrich: 1, webhook: 10, encrypt: 1, total: 12.5 },
+    ...{ answer: Buffer.from('{"screen":"NEXT"}'), answerScreen: 'NEXT', attempt: null, completed: null },
+    ...more,
+  }
+}
+
+const expunge = () => expungeClient(database, workspaceId, clientId)
+const again = () => expungeAgain(database, new Date(Date.now() - 3_600_000), new AbortController().signal)
+const exchanges = () => sql`select * from exchanges where workspace_id = ${workspaceId} order by id`
+const flowResponses = () => sql`select * from flow_responses where workspace_id = ${workspaceId}`
+const emptied = { envelope: null, answer: null, screen: null, answer_screen: null, flow_token: null, client_id: null }
+
+describe('rows that were on their way when their person was expunged', () => {
+  it('are emptied, and no flow response comes back', async () => {
+    await expunge()
+    // With the client, as read before the expunge, and without, as while the database is slow.
+    await writeExchanges(
+      sql,
+      { opened: [opening({ clientId }), opening({ clientId: null })], closed: [], deliveries: [] },
+      async () => {},
+    )
+    const deliveryIds = [
+      await insertDelivery(sql, workspaceId, { at: secondAgo(), clientId, status: 'pending' }),
+      await insertDelivery(sql, workspaceId, { at: secondAgo(), flowToken, status: 'failed' }),
+    ]
+    for (const deliveryId of deliveryIds) await insertAttempt(sql, workspaceId, { deliveryId })
+    expect(await flowResponses()).toHaveLength(1)
+    expect(await again()).toBe(5)
+    expect(await exchanges()).toMatchObject([emptied, emptied])
+    expect(await flowResponses()).toEqual([])
+    expect(
+      await sql`select distinct status, due_at, envelope, resource_id, client_id, flow_token_digest from deliveries
+      where workspace_id = ${workspaceId}`,
+    ).toEqual([
+      { status: 'expunged', due_at: null, envelope: null, resource_id: null, client_id: null, flow_token_digest: null },
+    ])
+    expect(
+      await sql`select distinct response_headers::text, response_body from attempts where workspace_id = ${workspaceId}`,
+    ).toEqual([{ response_headers: null, response_body: null }])
+    expect(await again()).toBe(0)
+  })
+
+  it('get no answer either: an exchange that was emptied while it was open', async () => {
+    const opened = [opening({ clientId }), opening()]
+    await writeExchanges(sql, { opened, closed: [], deliveries: [] }, async () => {})
+    await expunge()
+    await writeExchanges(sql, { opened: [], closed: opened.map((row) => closing(row)), deliveries: [] }, async () => {})
+    expect(await exchanges()).toMatchObject([
+      { ...emptied, outcome: 'replied', duration_ms: 12.5 },
+      { ...emptied, outcome: 'replied' },
+    ])
+  })
+
+  it('are those: what others did, and what was made of the flow token later, stays', async () => {
+    await expunge()
+    const other = newWorkspaceId()
+    const kept = [
+      await insertExchange(sql, other, { at: secondAgo(), flowToken }),
+      await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken: 'other', clientId: newId('client') }),
+      await insertExchange(sql, workspaceId, { at: soon(), flowToken }),
+      // The tenant gave the token to somebody else at once.
+      await insertExchange(sql, workspaceId, { flowToken, clientId: newId('client') }),
+    ]
+    clientId = newId('client')
+    await register(flowToken)
+    expect(await again()).toBe(0)
+    const left = await sql`select id from exchanges where envelope is not null and id = any(${kept}::text[]::uuid[])`
+    expect(left).toHaveLength(4)
+    expect(await flowResponses()).toHaveLength(1)
+  })
+
+  it('are looked for as long as it was said, and no longer', async () => {
+    await expunge()
+    await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken })
+    expect(await expungeAgain(database, soon(), new AbortController().signal)).toBe(0)
+    expect(await again()).toBe(1)
+  })
+})
+
+describe('rows out of a spool', () => {
+  it('without a client are emptied by the flow token of somebody who was expunged since', async () => {
+    const [gone, other] = [opening(), opening({ flowToken: 'other' })]
+    await expunge()
+    await replayExchanges(sql, { opened: [gone, other], closed: [], deliveries: [] }, async () => {})
+    const completed = gone.flowResponse && {
+      ...gone.flowResponse,
+      status: 'COMPLETED' as const,
+      completedAt: secondAgo(),
+    }
+    // Its closing comes in another group.
+    await replayExchanges(
+      sql,
+      {
+        opened: [],
+        closed: [closing(gone, { completed }), closing(other)],
+        deliveries: [],
+      },
+      async () => {},
+    )
+    expect(await exchanges()).toMatchObject([
+      { ...emptied, outcome: 'replied' },
+      { flow_token: 'other', answer: Buffer.from('{"screen":"NEXT"}') },
+    ])
+    expect(await flowResponses()).toMatchObject([{ flow_token: 'other' }])
+  })
+
+  it('stay where they were made after the expunge, or in another workspace', async () => {
+    await expunge()
+    const later = opening({ createdAt: soon() })
+    const other = newWorkspaceId()
+    await sql`insert into workspaces (id, name) values (${other}, 'W')`
+    await replayExchanges(
+      sql,
+      { opened: [later, opening({ workspaceId: other })], closed: [], deliveries: [] },
+      async () => {},
+    )
+    expect(await exchanges()).toMatchObject([{ flow_token: flowToken, screen: 'FIRST' }])
+    expect(await sql`select flow_token from exchanges where workspace_id = ${other}`).toEqual([
+      { flow_token: flowToken },
+    ])
+  })
+})
