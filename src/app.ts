@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
 import { createGatekeeper } from './delivery/breaker.ts'
+import { LateListeners } from './delivery/late-listeners.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
@@ -76,6 +77,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     guarded: dispatchers,
   })
   const gatekeeper = createGatekeeper({ now: () => performance.now() })
+  const lateListeners = new LateListeners()
   const directory = new Directory(masterKeys, log, (webhookId) => {
     dispatchers.drop(webhookId)
     gatekeeper.forget(webhookId)
@@ -97,6 +99,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     sessions: createSessions(database, recorder, config.ENRICHMENT_BUDGET_MS, log),
     dispatchers,
     gatekeeper,
+    lateListeners,
     platformAppSecrets: config.META_APP_SECRETS,
     deadlineMs: config.DEADLINE_MS,
     userAgent: config.WEBHOOK_USER_AGENT,
@@ -150,6 +153,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       const cut = setTimeout(() => server.server.closeAllConnections(), graceMs)
       await server.close()
       clearTimeout(cut)
+      lateListeners.close()
       await sync.close()
       await interrupted.close()
       const lostRows = await recorder.close(drainMs)

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import type { ClosedExchange, OpenedExchange } from '../storage/exchanges.ts'
+import type { ClosedExchange, LateReply, OpenedExchange } from '../storage/exchanges.ts'
 import type { Spool } from '../storage/spool.ts'
 import { decodeRow, encodeRow, type Row } from './row.ts'
 import { type Entry, entryOf, groupLimits, letGo, RowQueue } from './row-queue.ts'
@@ -72,6 +72,10 @@ export class Recorder {
 
   closed(row: ClosedExchange, flowToken: string | null): void {
     void this.#add({ kind: 'closed', row }, flowToken, databasePatienceMs)
+  }
+
+  late(row: LateReply): void {
+    void this.#add({ kind: 'late', row }, null, databasePatienceMs)
   }
 
   /** Resolves once what was recorded of a flow token can be read; at once while rows go to the spool. */

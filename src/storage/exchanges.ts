@@ -44,15 +44,26 @@ export interface ClosedExchange {
   readonly completed: FlowResponse | null
 }
 
+/** A reply that came after its deadline, and is measured only. */
+export interface LateReply {
+  readonly workspaceId: WorkspaceId
+  readonly id: string
+  /** From dispatch to its end. */
+  readonly lateReplyMs: number
+}
+
 export interface ExchangeGroup {
   readonly opened: readonly OpenedExchange[]
   readonly closed: readonly ClosedExchange[]
+  /** Absent: none. */
+  readonly late?: readonly LateReply[]
 }
 
 /** Writes a group in one transaction. Every statement is repeatable: ids and times are the caller's. Throws StorageError. */
 export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
   return storing('write exchanges', async () => {
-    const isOneStatement = group.opened.length === 0 || group.closed.length === 0
+    const { opened, closed, late = [] } = group
+    const isOneStatement = [opened, closed, late].filter((rows) => rows.length > 0).length < 2
     // One statement is one round trip in place of four, and a transaction too.
     await (isOneStatement ? writeGroup(sql, group) : sql.begin((tx) => writeGroup(tx, group)))
   })
@@ -81,7 +92,8 @@ export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise
   })
 }
 
-async function writeGroup(sql: postgres.ISql, { opened, closed }: ExchangeGroup): Promise<void> {
+async function writeGroup(sql: postgres.ISql, group: ExchangeGroup): Promise<void> {
+  const { opened, closed, late = [] } = group
   const states = lastStates(opened, closed)
   if (opened.length > 0 && closed.length > 0) {
     // A statement does not see what another part of it inserted.
@@ -92,6 +104,7 @@ async function writeGroup(sql: postgres.ISql, { opened, closed }: ExchangeGroup)
     const insert = insertOpened(sql, opened)
     await (states.length === 0 ? insert : sql`with opened as (${insert}) ${upsertFlowResponses(sql, states)}`)
   }
+  if (late.length > 0) await addLateReplies(sql, late)
 }
 
 function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], states: readonly OwnedState[]) {
@@ -99,9 +112,10 @@ function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], s
   return states.length === 0 ? update : sql`with closed as (${update}) ${upsertFlowResponses(sql, states)}`
 }
 
-async function withoutGone(tx: postgres.TransactionSql, { opened, closed }: ExchangeGroup): Promise<ExchangeGroup> {
+async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): Promise<ExchangeGroup> {
+  const { opened, closed, late = [] } = group
   const rows = [...opened, ...closed]
-  const workspaceIds = [...new Set(rows.map(({ workspaceId }) => workspaceId))]
+  const workspaceIds = [...new Set([...rows, ...late].map(({ workspaceId }) => workspaceId))]
   const ofClients = rows.filter(({ clientId }) => clientId !== null)
   const [workspaces, clients] = await Promise.all([
     tx`select id from workspaces where id = any(${workspaceIds}::text[])`,
@@ -121,6 +135,7 @@ async function withoutGone(tx: postgres.TransactionSql, { opened, closed }: Exch
     closed: closed
       .filter(({ workspaceId }) => known.has(workspaceId))
       .map((row) => (isGone(row) ? { ...row, ...emptyClosing } : row)),
+    late: late.filter(({ workspaceId }) => known.has(workspaceId)),
   }
 }
 
@@ -155,6 +170,14 @@ function close(tx: postgres.ISql, rows: readonly ClosedExchange[]) {
       ${byteas(rows, (r) => r.answer)}::text[]::bytea[], ${texts(rows, (r) => r.answerScreen)}::text[],
       ${jsons(rows, (r) => r.attempt)}::text[]::jsonb[])
       as t(workspace_id, id, outcome, reason, duration_ms, webhook_ms, timings, answer, answer_screen, attempt)
+    where e.workspace_id = t.workspace_id and e.id = t.id`
+}
+
+function addLateReplies(tx: postgres.ISql, rows: readonly LateReply[]) {
+  return tx`
+    update exchanges e set late_reply_ms = t.late_reply_ms
+    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
+      ${numbers(rows, (r) => r.lateReplyMs)}::text[]::float8[]) as t(workspace_id, id, late_reply_ms)
     where e.workspace_id = t.workspace_id and e.id = t.id`
 }
 

@@ -96,6 +96,17 @@ describe('a group of rows', () => {
     expect(await flowResponses()).toMatchObject([{ status: 'COMPLETED' }])
   })
 
+  it('takes late replies together with their exchange, alone, and again', async () => {
+    const [first, second] = [opening(), opening()]
+    const lateOf = ({ id }: OpenedExchange, lateReplyMs: number) => ({ workspaceId, id, lateReplyMs })
+    await writeExchanges(sql, { opened: [first], closed: [closing(first)], late: [lateOf(first, 830.5)] })
+    await writeExchanges(sql, { opened: [second], closed: [], late: [lateOf(second, 900)] })
+    await writeExchanges(sql, { opened: [], closed: [closing(second)] })
+    await writeExchanges(sql, { opened: [], closed: [], late: [lateOf(second, 900)] })
+    await replayExchanges(sql, { opened: [first], closed: [closing(first)], late: [lateOf(first, 830.5)] })
+    expect((await rows()).map((row) => row.late_reply_ms)).toEqual([830.5, 900])
+  })
+
   it('is written as a whole or not at all', async () => {
     const [good, bad] = [opening(), opening({ flowId: null, wabaId: null as unknown as string })]
     await expect(writeExchanges(sql, { opened: [good, bad], closed: [] })).rejects.toThrow('23502')

@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
 import { Recorder } from '../../../src/relay/recorder.ts'
-import { decodeRow, type Row } from '../../../src/relay/row.ts'
+import { decodeRow, encodeRow, type Row } from '../../../src/relay/row.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchanges.ts'
 import { eventually } from '../../support/eventually.ts'
 
@@ -84,6 +84,17 @@ const opened = (flowToken: string) =>
 const closed = ({ id }: OpenedExchange) => ({ workspaceId, id, answer: null }) as unknown as ClosedExchange
 const names = (rows: readonly Row[]) => rows.map(({ kind, row }) => `${kind} ${row.id}`)
 
+it('a row of each kind comes back from the disk as it was; what is no row does not', () => {
+  const row = { ...opened('a'), createdAt: new Date(), envelope: Buffer.from('{}') }
+  const rows: Row[] = [
+    { kind: 'opened', row },
+    { kind: 'closed', row: closed(row) },
+    { kind: 'late', row: { workspaceId, id: row.id, lateReplyMs: 830.25 } },
+  ]
+  expect(rows.map((it) => decodeRow(encodeRow(it)))).toEqual(rows)
+  expect(decodeRow(encodeRow({ kind: 'other', row } as unknown as Row))).toBeNull()
+})
+
 describe('a recorder', () => {
   it('acknowledges nothing that is on no disk, writes all, and keeps each flow token’s order, whatever fails', async () => {
     const mood = fc.constantFrom<Mood>('takes', 'gone', 'slow', 'slow_then_gone')
@@ -103,6 +114,7 @@ describe('a recorder', () => {
           const acknowledged = recorder.opened(row, 30).then(() => {
             const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
             if (durable.has(row.id)) recorded.push(row.id)
+            recorder.late({ workspaceId, id: row.id, lateReplyMs: 830 })
             recorder.closed(closed(row), token)
           })
           answers.push(acknowledged)
@@ -110,7 +122,7 @@ describe('a recorder', () => {
         }
         await Promise.all(answers)
         expect(recorded).toHaveLength(made.length)
-        await eventually(() => new Set(names(database.written)).size === made.length * 2 && spool.rows === 0)
+        await eventually(() => new Set(names(database.written)).size === made.length * 3 && spool.rows === 0)
         for (const ids of byToken.values()) {
           // Rows may come again, so the first coming of each counts.
           const seen = [...new Set(database.written.filter(({ kind }) => kind === 'opened').map(({ row }) => row.id))]
