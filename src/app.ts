@@ -22,6 +22,7 @@ import { InterruptedSweep } from './relay/interrupted-sweep.ts'
 import { Recorder } from './relay/recorder.ts'
 import { RowWriter } from './relay/row-writer.ts'
 import { createSessions } from './relay/sessions.ts'
+import { StatsTimer } from './relay/stats-timer.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { countPendingMigrations } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
@@ -85,6 +86,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const recorder = new Recorder({ writer: new RowWriter(database, log, metrics), spool, log, metrics })
   const interrupted = new InterruptedSweep(database, recorder, log)
+  const statsTimer = new StatsTimer(database, log)
   const sync = new DirectorySync(database, directory, log, {
     beforeFirstLoad: async () => {
       const pending = await countPendingMigrations(database.sql)
@@ -144,6 +146,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await sync.start()
       await database.warm()
       await interrupted.start()
+      statsTimer.start()
       await server.listen({ host: config.HOST, port: config.PORT })
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
@@ -156,6 +159,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       lateListeners.close()
       await sync.close()
       await interrupted.close()
+      await statsTimer.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
       await dispatchers.close()

@@ -5,6 +5,8 @@ import type { Outcome } from '../domain/outcome.ts'
 import { byteas, jsons, numbers, texts, times } from './arrays.ts'
 import { storable, storing } from './database.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
+import { fiveMinutesOfId } from './stats-cells.ts'
+import { markStale, type StaleSpan, staleSpans } from './stats-stale.ts'
 
 /** What is known when an exchange is opened: before its webhook is asked. */
 export interface OpenedExchange {
@@ -63,9 +65,10 @@ export interface ExchangeGroup {
 export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
   return storing('write exchanges', async () => {
     const { opened, closed, late = [] } = group
-    const isOneStatement = [opened, closed, late].filter((rows) => rows.length > 0).length < 2
+    const stale = staleOf(group)
+    const isOneStatement = [opened, closed, late, stale].filter((rows) => rows.length > 0).length < 2
     // One statement is one round trip in place of four, and a transaction too.
-    await (isOneStatement ? writeGroup(sql, group) : sql.begin((tx) => writeGroup(tx, group)))
+    await (isOneStatement ? writeGroup(sql, group, stale) : sql.begin((tx) => writeGroup(tx, group, stale)))
   })
 }
 
@@ -75,7 +78,10 @@ export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise
  */
 export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup): Promise<void> {
   return storing('replay exchanges', async () => {
-    await sql.begin(async (tx) => writeGroup(tx, await withoutGone(tx, group)))
+    await sql.begin(async (tx) => {
+      const left = await withoutGone(tx, group)
+      await writeGroup(tx, left, staleOf(left))
+    })
   })
 }
 
@@ -85,14 +91,21 @@ export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup): Promis
  */
 export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise<number> {
   return storing('close interrupted exchanges', async () => {
-    const { count } = await sql`
-      update exchanges set outcome = 'internal_error', reason = 'interrupted'
-      where outcome is null and created_at < ${openedBefore}`
-    return count
+    const [row] = await sql`
+      with e as (
+        update exchanges set outcome = 'internal_error', reason = 'interrupted'
+        where outcome is null and created_at < ${openedBefore} returning workspace_id, id),
+      stale as (
+        insert into exchange_stats_stale (workspace_id, starts_at)
+        select distinct workspace_id, ${sql.unsafe(fiveMinutesOfId)} from e)
+      select count(*)::int as count from e`
+    return row?.count ?? 0
   })
 }
 
-async function writeGroup(sql: postgres.ISql, group: ExchangeGroup): Promise<void> {
+const staleOf = ({ opened, closed, late = [] }: ExchangeGroup) => staleSpans([...opened, ...closed, ...late])
+
+async function writeGroup(sql: postgres.ISql, group: ExchangeGroup, stale: readonly StaleSpan[]): Promise<void> {
   const { opened, closed, late = [] } = group
   const states = lastStates(opened, closed)
   if (opened.length > 0 && closed.length > 0) {
@@ -105,6 +118,7 @@ async function writeGroup(sql: postgres.ISql, group: ExchangeGroup): Promise<voi
     await (states.length === 0 ? insert : sql`with opened as (${insert}) ${upsertFlowResponses(sql, states)}`)
   }
   if (late.length > 0) await addLateReplies(sql, late)
+  if (stale.length > 0) await markStale(sql, stale)
 }
 
 function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], states: readonly OwnedState[]) {

@@ -23,7 +23,13 @@ export function madeWithin(
   )
 }
 
-function firstIdAt(unixMs: number): string {
+/** The least UUIDv7 of a time. */
+export function firstIdAt(unixMs: number): string {
   const hex = Math.max(0, unixMs).toString(16).padStart(12, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
+}
+
+/** When a UUIDv7 was made, unix ms. */
+export function idMadeAt(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 }

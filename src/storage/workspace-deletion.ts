@@ -1,7 +1,7 @@
 import { eq, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, storing, type Transaction, transaction } from './database.ts'
-import { exchanges, flowResponses, idempotentCalls, workspaces } from './schema.ts'
+import { exchangeStats, exchangeStatsStale, exchanges, flowResponses, idempotentCalls, workspaces } from './schema.ts'
 import { existing, hintChange } from './workspaces.ts'
 
 /** Rows of one statement before the deletion proper: it must hold their locks for milliseconds only. */
@@ -22,7 +22,7 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
     // What refers to the workspace goes with it.
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
     existing(gone, 'workspace')
-    for (const table of [exchanges, flowResponses, idempotentCalls]) {
+    for (const table of [exchanges, flowResponses, idempotentCalls, exchangeStats, exchangeStatsStale]) {
       await tx.orm.delete(table).where(eq(table.workspaceId, id))
     }
     await hintChange(tx, id)

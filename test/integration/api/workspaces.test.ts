@@ -48,6 +48,8 @@ describe('DELETE', () => {
     const { sql } = api.database
     await sql`insert into audit_log values (${doomed.id}, gen_random_uuid(), 'operator', 'x', null, '{}', 200, now())`
     await sql`insert into idempotent_calls values (${doomed.id}, 'a', 'b', null, null, now(), now())`
+    await sql`insert into exchange_stats_stale values (${doomed.id}, now())`
+    await sql`insert into exchange_stats values (${doomed.id}, 5, now(), '', '', 'replied', 1, 0, '{1}', '{1}', '{}', '{}')`
     const before = await rowsOf(doomed.id)
     expect(Object.entries(before).filter(([, count]) => count === 0)).toEqual([])
 
