@@ -28,6 +28,7 @@ const tags: Readonly<Record<string, string>> = {
   conversations: 'Threads with clients.',
   'flow-responses': 'The sessions of flow tokens.',
   exchanges: 'The calls of Meta and how each ended.',
+  stats: 'Figures on exchanges: outcomes, times, and how late webhooks are.',
   'audit-log': 'Changes made through the API.',
 }
 

@@ -14,6 +14,7 @@ import * as flowResponses from './flow-responses.ts'
 import * as flowSync from './flow-sync.ts'
 import * as flows from './flows.ts'
 import type { OperatorOperation, WorkspaceOperation } from './operation.ts'
+import * as stats from './stats.ts'
 import * as wabaSubscribe from './waba-subscribe.ts'
 import * as wabas from './wabas.ts'
 import * as webhookTest from './webhook-test.ts'
@@ -100,6 +101,8 @@ export const routes: readonly Route[] = [
 
   { method: 'GET', path: '/v1/exchanges', scope: 'read', ...exchanges.list },
   { method: 'GET', path: '/v1/exchanges/:id', scope: 'read', ...exchanges.get },
+
+  { method: 'GET', path: '/v1/stats', scope: 'read', ...stats.get },
 
   { method: 'GET', path: '/v1/audit-log', scope: 'read', ...auditLog.list },
 ]

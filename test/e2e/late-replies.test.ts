@@ -40,10 +40,16 @@ describe('a reply after the deadline', () => {
     expect(body).toMatchObject({ lateReplyMs: row.lateReplyMs, reply: JSON.parse(acknowledged) })
   })
 
-  it('is recorded for 8 of 9 at once', async () => {
+  it('is recorded for 8 of 9 at once, and the figures say so', async () => {
     tenant.always(delayed(830, { screen: 'TOO_LATE', data: {} }))
     await Promise.all(Array.from({ length: 9 }, (_, n) => account.meta.init(`late-${n}`)))
     await eventually(async () => (await lateReplies(9)).filter((ms) => ms !== null).length === 8)
+    const { body } = await relevo.api('GET', '/v1/stats', { token: account.token })
+    expect(body).toMatchObject({ exchanges: 9, outcomes: { timeout: 9 }, fallbackRate: 1 })
+    const [webhook] = body.webhooks
+    expect(webhook).toMatchObject({ exchanges: 9, timeouts: 9, lateReplies: 8, unheard: 1 })
+    expect(webhook.p95).toBeGreaterThan(820)
+    expect(webhook.p95).toBeLessThan(1500)
   })
 
   it('does not hold up the end of the process', async () => {
