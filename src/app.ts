@@ -159,7 +159,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       lateListeners.close()
       await sync.close()
       await interrupted.close()
-      await statsTimer.close()
+      statsTimer.stop()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
       await dispatchers.close()

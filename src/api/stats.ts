@@ -17,8 +17,10 @@ const webhookBody = z
   .object({
     webhookId: z.string(),
     exchanges: z.int().describe('that were this webhook\u2019s to answer'),
-    ...percentiles,
+    p50: percentileMs,
+    p90: percentileMs,
     p95: percentileMs,
+    p99: percentileMs,
     timeouts: z.int(),
     lateReplies: z.int().describe('timeouts whose reply was heard later: they count at the time it really took'),
     unheard: z

@@ -23,10 +23,10 @@ export class StatsTimer {
     this.#tick()
   }
 
-  async close(): Promise<void> {
+  /** A pass under way is not waited for: it ends with its connection, and leaves nothing half done. */
+  stop(): void {
     this.#isStopped = true
     if (this.#timer !== null) clearInterval(this.#timer)
-    await this.#running
   }
 
   #tick(): void {
@@ -41,7 +41,7 @@ export class StatsTimer {
       let isBehind = true
       while (isBehind && !this.#isStopped) ({ isBehind } = await rollUp(this.#database.work, new Date()))
     } catch (error) {
-      this.#log.warn({ error }, 'statistics were not rolled up')
+      if (!this.#isStopped) this.#log.warn({ error }, 'statistics were not rolled up')
     }
   }
 }

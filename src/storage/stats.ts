@@ -1,10 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
-import { spansOf } from '../domain/stats.ts'
-import { times } from './arrays.ts'
+import { type SpanRange, spansOf } from '../domain/stats.ts'
 import { type Queryable, storing } from './database.ts'
-import { cellsOfExchange, cellsOfStats } from './stats-cells.ts'
+import { cellsOfExchange } from './stats-cells.ts'
 import { firstIdAt } from './time-span.ts'
 
 export interface StatsQuery {
@@ -41,11 +40,11 @@ export function readStats(queryable: Queryable, workspaceId: WorkspaceId, query:
     const rolledUntil = earlier(query.until, rolledUpUntil)
     const rawSince = since < rolledUntil ? rolledUntil : since
     const until = earlier(query.until, new Date(Math.max(since.getTime(), rolledUpUntil.getTime() + mostRawMs)))
-    const cells = await queryable.orm.execute<Cell>(sql`
-      select measure, case when measure = 'total' then '' else webhook_id end as webhook_id,
-        case when measure = 'exchanges' then outcome else '' end as outcome, bucket, sum(n)::float8 as n
-      from (${rolledUp(workspaceId, since, rolledUntil, flowId)} union all ${raw(workspaceId, rawSince, until, flowId)}) cells
-      group by 1, 2, 3, 4`)
+    const ranges = spansOf(since, rolledUntil).map((range) => rowsOf(workspaceId, range, flowId))
+    const fromRows = raw(workspaceId, rawSince, until, flowId)
+    const cells = await queryable.orm.execute<Cell>(
+      ranges.length === 0 ? fromRows : sql`${summed(ranges)} union all ${fromRows}`,
+    )
     return { until, ...collect(cells) }
   })
 }
@@ -58,27 +57,41 @@ async function frontier({ orm }: Queryable): Promise<Date> {
   return new Date(row?.ms ?? 0)
 }
 
-function rolledUp(workspaceId: WorkspaceId, since: Date, until: Date, flowId: string | undefined): SQL {
-  const spans = spansOf(since, until)
-  const minutes = sql.param(spans.map((span) => String(span.minutes)))
+/** One range at a time, with its bounds as constants: of a join with all of them the planner makes a scan of the whole table. */
+function rowsOf(workspaceId: WorkspaceId, { minutes, since, until }: SpanRange, flowId: string | undefined): SQL {
   return sql`
-    select c.measure, s.webhook_id, s.outcome, c.bucket, c.n
-    from unnest(${minutes}::text[]::smallint[], ${sql.param(times(spans, (span) => span.since))}::text[]::timestamptz[],
-      ${sql.param(times(spans, (span) => span.until))}::text[]::timestamptz[]) as w(minutes, since, until)
-    join exchange_stats s on s.workspace_id = ${workspaceId} and s.minutes = w.minutes and s.starts_at >= w.since
-      and s.starts_at < w.until ${flowId === undefined ? sql`` : sql`and s.flow_id = ${flowId}`}
-    cross join lateral ${sql.raw(cellsOfStats)}`
+    select * from exchange_stats s
+    where s.workspace_id = ${workspaceId} and s.minutes = ${minutes} and s.starts_at >= ${since.toISOString()}::timestamptz
+      and s.starts_at < ${until.toISOString()}::timestamptz ${ofFlow(sql`s.flow_id`, flowId)}`
+}
+
+/** Each measure by itself, and both arrays unnested beside each other: twice as fast as one sum over `cellsOfStats`. */
+function summed(ranges: readonly SQL[]): SQL {
+  return sql`
+    with s as materialized (${sql.join([...ranges], sql` union all `)})
+    select 'total' as measure, '' as webhook_id, '' as outcome, bucket, sum(n)::float8 as n
+      from (select unnest(total_buckets) as bucket, unnest(total_counts) as n from s) t group by bucket
+    union all select 'webhook', webhook_id, '', bucket, sum(n)::float8
+      from (select webhook_id, unnest(webhook_buckets) as bucket, unnest(webhook_counts) as n from s) t group by 2, 4
+    union all select 'exchanges', webhook_id, outcome, 0, sum(exchanges)::float8 from s group by 2, 3
+    union all select 'late_replies', webhook_id, '', 0, sum(late_replies)::float8 from s group by 2`
 }
 
 function raw(workspaceId: WorkspaceId, since: Date, until: Date, flowId: string | undefined): SQL {
   return sql`
-    select c.measure, coalesce(e.webhook_id, ''), e.outcome, c.bucket, 1
+    select c.measure, coalesce(e.webhook_id, '') as webhook_id, e.outcome, c.bucket, count(*)::float8 as n
     from exchanges e cross join lateral ${sql.raw(cellsOfExchange)}
     where e.workspace_id = ${workspaceId} and e.id >= ${firstIdAt(since.getTime())}::uuid
       and e.id < ${firstIdAt(until.getTime())}::uuid and e.outcome is not null and c.bucket is not null
-      ${flowId === undefined ? sql`` : sql`and e.flow_id = ${flowId}`}`
+      ${ofFlow(sql`e.flow_id`, flowId)}
+    group by 1, 2, 3, 4`
 }
 
+function ofFlow(column: SQL, flowId: string | undefined): SQL {
+  return flowId === undefined ? sql`` : sql`and ${column} = ${flowId}`
+}
+
+/** Some of how many are in a bucket: others may follow. */
 interface Cell extends Record<string, unknown> {
   readonly measure: 'exchanges' | 'late_replies' | 'total' | 'webhook'
   readonly webhook_id: string
@@ -92,16 +105,20 @@ function collect(cells: Iterable<Cell>): Pick<Stats, 'totals' | 'webhooks'> {
   const webhooks = new Map<string, WebhookStats>()
   for (const { measure, webhook_id: webhookId, outcome, bucket, n } of cells) {
     if (measure === 'total') {
-      totals.set(bucket, n)
+      add(totals, bucket, n)
       continue
     }
     const webhook = webhooks.get(webhookId) ?? { webhookId, counts: new Map(), lateReplies: 0, times: new Map() }
     webhooks.set(webhookId, webhook)
-    if (measure === 'exchanges') webhook.counts.set(outcome, n)
-    else if (measure === 'webhook') webhook.times.set(bucket, n)
-    else webhook.lateReplies = n
+    if (measure === 'exchanges') add(webhook.counts, outcome, n)
+    else if (measure === 'webhook') add(webhook.times, bucket, n)
+    else webhook.lateReplies += n
   }
   return { totals, webhooks: [...webhooks.values()] }
+}
+
+function add<Key>(counts: Map<Key, number>, key: Key, n: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + n)
 }
 
 function earlier(a: Date, b: Date): Date {

@@ -90,12 +90,16 @@ describe('places to listen from', () => {
   })
 
   test('take none of the 64 connections that exchanges may have', async () => {
-    setup.tenant.always(does.silence())
+    const { promise: allThere, resolve } = Promise.withResolvers<void>()
+    setup.tenant.always(async (call) => {
+      await allThere
+      await does.reply({})(call)
+    })
     await Promise.all(Array.from({ length: 8 }, () => timeOut()))
-    const exchanges = Array.from({ length: 64 }, () => setup.send({ deadlineMs: 2000 }))
-    await eventually(() => setup.tenant.received.length === 72)
-    listeners.close()
-    await Promise.all(exchanges)
+    const exchanges = Array.from({ length: 64 }, () => setup.send({ deadlineMs: 20_000 }))
+    await eventually(() => setup.tenant.received.length === 72, { timeoutMs: 4000 })
+    resolve()
+    expect(new Set((await Promise.all(exchanges)).map(({ failure }) => failure))).toEqual(new Set([null]))
   })
 
   test('are not taken by requests that were never sent', async () => {
@@ -105,8 +109,9 @@ describe('places to listen from', () => {
     const url = `http://127.0.0.1:${hanging.port}/`
     const attempts = Array.from({ length: 9 }, () => setup.send({ url, deadlineMs }, setup.dispatchers, late))
     expect(new Set((await Promise.all(attempts)).map(({ connectMs }) => connectMs))).toEqual(new Set([null]))
-    await eventually(() => activeHandles() <= before)
-    expect(listeners.take('wh_1', { stop: () => {} })).toBe(true)
+    const taken = Array.from({ length: 8 }, () => listeners.take('wh_1', { stop: () => {} }))
+    expect(taken).toEqual(Array(8).fill(true))
+    await eventually(() => activeHandles() <= before, { timeoutMs: 4000 })
   })
 
   test('are left at once when the process ends, and given to nobody any more', async () => {
