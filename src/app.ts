@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
 import { createGatekeeper } from './delivery/breaker.ts'
+import { LateListeners } from './delivery/late-listeners.ts'
 import type { WorkspaceId } from './domain/ids.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
@@ -91,6 +92,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const unsealer = new Unsealer(masterKeys, (place) =>
     log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
   )
+  const lateListeners = new LateListeners()
   const directory = new Directory(unsealer, (webhookId) => {
     dispatchers.drop(webhookId)
     gatekeeper.forget(webhookId)
@@ -140,6 +142,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     dispatchers,
     gatekeeper,
     announcer,
+    lateListeners,
     platformAppSecrets: config.META_APP_SECRETS,
     deadlineMs: config.DEADLINE_MS,
     userAgent: config.WEBHOOK_USER_AGENT,
@@ -222,6 +225,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await Promise.all([server.close(), worker.close(drainMs)])
       clearTimeout(cut)
       announcer.close()
+      lateListeners.close()
       await sync.close()
       await interrupted.close()
       await maintenance.close()

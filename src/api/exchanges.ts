@@ -32,6 +32,9 @@ const exchangeBody = z.object({
   webhookId: z.string().nullable(),
   durationMs: ms,
   webhookMs: ms,
+  lateReplyMs: ms.describe(
+    'for `timeout`: how long after its request the webhook answered all the same; null where no answer was heard within 5 s more, or 8 of its others were listened for already',
+  ),
 })
 
 const wholeExchangeBody = exchangeBody.extend({
@@ -69,6 +72,7 @@ const example = {
   webhookId: exampleId('webhook'),
   durationMs: 84.2,
   webhookMs: 79.6,
+  lateReplyMs: null,
 }
 
 function bodyOf(exchange: ExchangeSummary): z.input<typeof exchangeBody> {

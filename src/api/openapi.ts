@@ -29,6 +29,7 @@ const tags: Readonly<Record<string, string>> = {
   'flow-responses': 'The sessions of flow tokens.',
   exchanges: 'The calls of Meta and how each ended.',
   deliveries: 'What webhooks are told of and not asked, and the attempts to tell them.',
+  stats: 'Figures on exchanges: outcomes, times, and how late webhooks are.',
   'audit-log': 'Changes made through the API.',
 }
 

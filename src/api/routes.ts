@@ -15,6 +15,7 @@ import * as flowResponses from './flow-responses.ts'
 import * as flowSync from './flow-sync.ts'
 import * as flows from './flows.ts'
 import type { OperatorOperation, WorkspaceOperation } from './operation.ts'
+import * as stats from './stats.ts'
 import * as wabaSubscribe from './waba-subscribe.ts'
 import * as wabas from './wabas.ts'
 import * as webhookRecover from './webhook-recover.ts'
@@ -107,6 +108,8 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/v1/deliveries', scope: 'read', ...deliveries.list },
   { method: 'GET', path: '/v1/deliveries/:id', scope: 'read', ...deliveries.get },
   { method: 'POST', path: '/v1/deliveries/:id/redeliver', scope: 'write', ...deliveries.redeliver },
+
+  { method: 'GET', path: '/v1/stats', scope: 'read', ...stats.get },
 
   { method: 'GET', path: '/v1/audit-log', scope: 'read', ...auditLog.list },
 ]

@@ -3,6 +3,7 @@ import type { Abort } from '../egress/connection-pool.ts'
 import type { Dispatchers } from '../egress/dispatcher.ts'
 import type { ResponseHandler, ResponseHeaders } from '../egress/pending-request.ts'
 import { type FailureFacts, type Fault, readFailure } from './failure.ts'
+import { type LateListener, type LateListeners, listenMs } from './late-listeners.ts'
 
 /** What goes to a webhook, byte for byte: signed already, nothing here looks into it. */
 export interface SignedRequest {
@@ -37,36 +38,48 @@ export interface Attempt {
   readonly bytes: number
 }
 
+/** For whoever wants to know how late a reply is that missed its deadline. */
+export interface LateReplies {
+  readonly listeners: LateListeners
+  /** Called once where a complete response came within 5 s after the deadline: ms from the call of `sendAttempt`. */
+  readonly came: (ms: number, status: number) => void
+}
+
 /**
  * Sends a request once and reads the whole response, under one timer from now over DNS, connect, TLS, head and body. Never
  * rejects. Resolves at the deadline at the latest (1 to 2 ms of timer resolution), never early as `timeout`; what is then
  * still under way is destroyed, and a request that was not yet sent never will be. A reply that came in late but before
- * the timer was served counts. A body over `maxReplyBytes` is not read on: `reply_too_large`, or `bad_status` where the
+ * the timer was served counts. With `late`, a request that was sent in time is not destroyed yet but listened to, where the
+ * webhook has a place for that; the Attempt is the same. A body over `maxReplyBytes` is not read on: `reply_too_large`, or `bad_status` where the
  * status is not 2xx and so the body is of no interest.
  */
-export function sendAttempt(dispatchers: Dispatchers, request: SignedRequest): Promise<Attempt> {
+export function sendAttempt(dispatchers: Dispatchers, request: SignedRequest, late?: LateReplies): Promise<Attempt> {
   const { promise, resolve } = Promise.withResolvers<Attempt>()
-  new RunningAttempt(request, resolve).start(dispatchers)
+  new RunningAttempt(request, resolve, late).start(dispatchers)
   return promise
 }
 
-class RunningAttempt implements ResponseHandler {
+class RunningAttempt implements ResponseHandler, LateListener {
   readonly #request: SignedRequest
   readonly #resolve: (attempt: Attempt) => void
+  readonly #late: LateReplies | undefined
   readonly #startedAt = performance.now()
   readonly #chunks: Buffer[] = []
   #timer: NodeJS.Timeout | undefined
   #abort: Abort | undefined
   #isSettled = false
+  /** Settled as `timeout`, and a late reply is waited for. */
+  #isListening = false
   #status: number | null = null
   #headers: ResponseHeaders = {}
   #connectMs: number | null = null
   #headMs: number | null = null
   #bytes = 0
 
-  constructor(request: SignedRequest, resolve: (attempt: Attempt) => void) {
+  constructor(request: SignedRequest, resolve: (attempt: Attempt) => void, late: LateReplies | undefined) {
     this.#request = request
     this.#resolve = resolve
+    this.#late = late
   }
 
   start(dispatchers: Dispatchers): void {
@@ -96,15 +109,21 @@ class RunningAttempt implements ResponseHandler {
 
   chunk(bytes: Buffer): void {
     this.#bytes += bytes.length
-    this.#chunks.push(bytes)
+    if (!this.#isListening) this.#chunks.push(bytes)
     if (this.#bytes > this.#request.maxReplyBytes) this.#refuseSize()
   }
 
   end(): void {
-    this.#settle(null, Buffer.concat(this.#chunks, this.#bytes))
+    if (this.#isListening) {
+      this.stop()
+      this.#late?.came(this.#elapsedMs(), this.#status ?? 0)
+    } else {
+      this.#settle(null, Buffer.concat(this.#chunks, this.#bytes))
+    }
   }
 
   error(error: unknown): void {
+    this.stop()
     this.#settle(readFailure(error), null)
   }
 
@@ -112,10 +131,29 @@ class RunningAttempt implements ResponseHandler {
   #watch(): void {
     const leftMs = this.#request.deadlineMs - this.#elapsedMs()
     if (leftMs > 0) this.#timer = setTimeout(() => this.#watch(), Math.ceil(leftMs))
-    else this.#fail({ failure: 'timeout', fault: 'tenant' })
+    else this.#timeOut()
+  }
+
+  #timeOut(): void {
+    const isSent = this.#connectMs !== null
+    this.#isListening = isSent && (this.#late?.listeners.take(this.#request.webhookId, this) ?? false)
+    this.#settle({ failure: 'timeout', fault: 'tenant' }, null)
+    this.#chunks.length = 0
+    if (this.#isListening) this.#timer = setTimeout(() => this.stop(), listenMs)
+    else this.#abort?.()
+  }
+
+  /** Ends the listening after the deadline, if there is any. */
+  stop(): void {
+    if (!this.#isListening) return
+    this.#isListening = false
+    clearTimeout(this.#timer)
+    this.#late?.listeners.leave(this.#request.webhookId, this)
+    this.#abort?.()
   }
 
   #refuseSize(): void {
+    this.stop()
     const isSuccess = this.#status !== null && this.#status < 300
     this.#fail({ failure: isSuccess ? 'reply_too_large' : 'bad_status', fault: 'tenant' })
   }

@@ -6,12 +6,13 @@ import { PendingRequest, type RequestOwner, type ResponseHandler } from './pendi
 /** Takes a request back, wherever it is: waiting, connecting, sent or half answered. Its connection is destroyed. */
 export type Abort = () => void
 
-const maxConnections = 64
+/** 64 exchanges at once (contract.md §3) and 8 requests that are listened to after their deadline: those must not take an exchange's place. */
+const maxConnections = 72
 
 /**
- * The connections of one webhook to one origin; each carries one request at a time, and past 64 requests wait for their
+ * The connections of one webhook to one origin; each carries one request at a time, and past 72 requests wait for their
  * turn. Not undici's Pool: that cannot take back a request from a Client that is still connecting, so a host that hangs
- * would gather 64 dead connects and behind them, without bound, the bodies of requests whose deadlines are long past.
+ * would gather 72 dead connects and behind them, without bound, the bodies of requests whose deadlines are long past.
  */
 export class ConnectionPool implements RequestOwner {
   readonly #connect: () => Connection

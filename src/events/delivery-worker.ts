@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Attempt, SignedRequest } from '../delivery/attempt.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { within } from '../ops/within.ts'
 import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
 import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
 import { ringAnew } from './announcement.ts'
@@ -74,10 +75,7 @@ export class DeliveryWorker {
     this.#stopping.abort()
     await this.#looking
     await this.#starting
-    const ended = new AbortController()
-    const grace = delay(graceMs, undefined, { signal: ended.signal }).catch(() => undefined)
-    await Promise.race([Promise.all(this.#underWay), grace])
-    ended.abort()
+    await within(graceMs, Promise.all(this.#underWay))
     this.#isInterrupted = true
     this.#parts.interrupt()
     await Promise.all(this.#underWay)

@@ -15,6 +15,7 @@ import {
   partitionedTables,
 } from '../storage/partitions.ts'
 import { emptyPayloads } from '../storage/payload-retention.ts'
+import { deleteStatsBefore, rollUp } from '../storage/stats-roll-up.ts'
 import type { Job } from './maintenance.ts'
 
 export interface JobParts {
@@ -58,8 +59,10 @@ export function createJobs(parts: JobParts): Job[] {
       run: async (signal) => {
         await deleteOldRows(database.work, 'meta_events', daysAgo(metaEventDays), signal)
         await deleteOldRows(database.work, 'expunges', daysAgo(logDays), signal)
+        await deleteStatsBefore(database.work, daysAgo(logDays))
       },
     },
+    { name: 'roll_up_stats', everyMs: 30 * second, run: (signal) => rollUpAll(parts, now, signal) },
     { name: 'expire_flow_responses', everyMs: 5 * second, run: (signal) => expire(parts, now, signal) },
     {
       name: 'expunge_again',
@@ -110,6 +113,12 @@ async function emptyOld({ database, log }: JobParts, before: Date, signal: Abort
     const rows = await emptyPayloads(database.work, partition, before, signal)
     if (rows > 0) log.info({ partition: partition.name, rows }, 'payloads were emptied by age')
   }
+}
+
+/** Passes until there is nothing left to do. */
+async function rollUpAll({ database }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {
+  let isBehind = true
+  while (isBehind && !signal.aborted) ({ isBehind } = await rollUp(database.work, now()))
 }
 
 async function expire({ database, log }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@ import { verifyFlowTokenSignature } from '../crypto/flow-token-signature.ts'
 import { type Attempt, sendAttempt } from '../delivery/attempt.ts'
 import type { Gatekeeper } from '../delivery/breaker.ts'
 import { callResultOf } from '../delivery/failure.ts'
+import type { LateListeners } from '../delivery/late-listeners.ts'
 import { buildEnvelope } from '../domain/envelope.ts'
 import { exchangeEvent } from '../domain/events.ts'
 import type { ExchangeRequest } from '../domain/exchange.ts'
@@ -40,6 +41,7 @@ export interface ForwardParts {
   readonly dispatchers: Dispatchers
   readonly gatekeeper: Gatekeeper
   readonly announcer: Announcer
+  readonly lateListeners: LateListeners
   readonly platformAppSecrets: readonly string[]
   readonly deadlineMs: number
   readonly userAgent: string
@@ -111,7 +113,8 @@ export function createForwarding(parts: ForwardParts): Forwarding {
     return { session, flow, state: isUnsigned ? null : state, shown, responder, bytes, deliveries, refusal }
   }
 
-  async function send(webhook: RelayWebhook, outgoing: Outgoing, { account, watch }: ExchangeLedger): Promise<Heard> {
+  async function send(webhook: RelayWebhook, outgoing: Outgoing, ledger: ExchangeLedger): Promise<Heard> {
+    const { account, watch } = ledger
     const deadlineMs = webhook.timeoutMs ?? parts.deadlineMs
     const request = signRequest(webhook, outgoing, {
       deadlineMs,
@@ -124,7 +127,8 @@ export function createForwarding(parts: ForwardParts): Forwarding {
     if (admission.kind === 'breaker_open' || admission.kind === 'overloaded')
       return { kind: 'none', outcome: admission.kind }
     watch.skip()
-    const attempt = await sendAttempt(parts.dispatchers, request)
+    const late = { listeners: parts.lateListeners, came: (ms: number) => ledger.late(ms) }
+    const attempt = await sendAttempt(parts.dispatchers, request, late)
     watch.lap('webhook')
     parts.gatekeeper.release(webhook.id, account.workspaceId, admission, callResultOf(attempt))
     return judge(attempt)

@@ -106,6 +106,11 @@ export class ExchangeLedger {
     if (isOpen) this.#close(ending)
   }
 
+  /** Records that the webhook's reply came all the same, `lateReplyMs` after its request was dispatched. */
+  late(lateReplyMs: number): void {
+    this.#parts.recorder.late({ workspaceId: this.account.workspaceId, id: this.id, lateReplyMs })
+  }
+
   #close(ending: Ending): void {
     if (this.#opened === null) this.#open({ webhookId: null, envelope: null, flowResponse: null }, [])
     const { outcome, attempt = null } = ending

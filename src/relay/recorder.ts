@@ -2,8 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { within } from '../ops/within.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
-import type { ClosedExchange, OpenedExchange } from '../storage/exchanges.ts'
+import type { ClosedExchange, LateReply, OpenedExchange } from '../storage/exchanges.ts'
 import type { Spool } from '../storage/spool.ts'
 import { decodeRow, encodeRow, type Row } from './row.ts'
 import { type Entry, entryOf, groupLimits, letGo, RowQueue } from './row-queue.ts'
@@ -85,6 +86,10 @@ export class Recorder {
     if (row === undefined) return
     const { workspaceId, id } = row
     void this.#add({ kind: 'told', row: { workspaceId, id }, deliveries }, null, databasePatienceMs)
+  }
+
+  late(row: LateReply): void {
+    void this.#add({ kind: 'late', row, deliveries: [] }, null, databasePatienceMs)
   }
 
   /** Resolves once what was recorded of a flow token can be read; at once while rows go to the spool. */
@@ -289,12 +294,4 @@ export class Recorder {
     this.#metrics.rowsWaiting(this.#unsafe)
     this.#metrics.rowsSpooled(this.#spool.rows, this.#spool.bytes)
   }
-}
-
-/** Waits for at most so long. */
-async function within(milliseconds: number, work: Promise<void> | null): Promise<void> {
-  const ended = new AbortController()
-  const timeout = delay(milliseconds, undefined, { signal: ended.signal }).catch(() => undefined)
-  await Promise.race([work?.catch(() => undefined), timeout])
-  ended.abort()
 }

@@ -1,15 +1,19 @@
 import { deserialize, serialize } from 'node:v8'
 import type { NewDelivery } from '../storage/deliveries.ts'
-import type { ClosedExchange, ExchangeGroup, OpenedExchange } from '../storage/exchanges.ts'
+import type { ClosedExchange, ExchangeGroup, LateReply, OpenedExchange } from '../storage/exchanges.ts'
 
-/** One row to write: what opens an exchange, what closes it, or nothing but what is told of exchanges; and what is told with it. */
+/**
+ * One row to write: what opens an exchange, what closes it, how late its reply came, or nothing but what is told of exchanges; and what is
+ * told with it.
+ */
 export type Row = (
   | { readonly kind: 'opened'; readonly row: OpenedExchange }
   | { readonly kind: 'closed'; readonly row: ClosedExchange }
+  | { readonly kind: 'late'; readonly row: LateReply }
   | { readonly kind: 'told'; readonly row: Pick<NewDelivery, 'workspaceId' | 'id'> }
 ) & { readonly deliveries: readonly NewDelivery[] }
 
-const kinds: readonly unknown[] = ['opened', 'closed', 'told'] satisfies Row['kind'][]
+const kinds: readonly unknown[] = ['opened', 'closed', 'late', 'told'] satisfies Row['kind'][]
 
 /** Of the bytes on disk: 1 had no deliveries. Rows of another format were written by a later release and are not guessed at. */
 const format = 2
@@ -25,6 +29,7 @@ export function groupOf(rows: readonly Row[]): ExchangeGroup {
   return {
     opened: rows.flatMap((row) => (row.kind === 'opened' ? [row.row] : [])),
     closed: rows.flatMap((row) => (row.kind === 'closed' ? [row.row] : [])),
+    late: rows.flatMap((row) => (row.kind === 'late' ? [row.row] : [])),
     deliveries: rows.flatMap((row) => row.deliveries),
   }
 }

@@ -8,6 +8,8 @@ import { storable, storing } from './database.ts'
 import type { NewDelivery } from './deliveries.ts'
 import { forgetEmptied } from './partitions.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
+import { fiveMinutesOfId } from './stats-cells.ts'
+import { markStale, type StaleSpan, staleSpans } from './stats-stale.ts'
 import { expungedSince } from './tombstones.ts'
 
 /** What is known when an exchange is opened: before its webhook is asked. */
@@ -48,11 +50,21 @@ export interface ClosedExchange {
   readonly completed: FlowResponse | null
 }
 
+/** A reply that came after its deadline, and is measured only. */
+export interface LateReply {
+  readonly workspaceId: WorkspaceId
+  readonly id: string
+  /** From dispatch to its end. */
+  readonly lateReplyMs: number
+}
+
 export interface ExchangeGroup {
   readonly opened: readonly OpenedExchange[]
   readonly closed: readonly ClosedExchange[]
   /** What these exchanges tell of. */
   readonly deliveries: readonly NewDelivery[]
+  /** Absent: none. */
+  readonly late?: readonly LateReply[]
 }
 
 /** Writes deliveries and has them attempted, as a part of the transaction `tx`. Repeatable. */
@@ -62,10 +74,12 @@ export type Enqueue = (tx: postgres.TransactionSql, deliveries: readonly NewDeli
 export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue: Enqueue): Promise<void> {
   const { opened, closed, deliveries } = group
   return storing('write exchanges', async () => {
-    const isOneStatement = deliveries.length === 0 && (opened.length === 0 || closed.length === 0)
+    const { late = [] } = group
+    const stale = staleOf(group)
+    const isOneStatement = [opened, closed, late, stale, deliveries].filter((rows) => rows.length > 0).length < 2
     // One statement is one round trip in place of four, and a transaction too.
-    if (isOneStatement) await writeGroup(sql, group)
-    else await sql.begin((tx) => Promise.all([writeGroup(tx, group), enqueue(tx, deliveries)]))
+    if (isOneStatement && deliveries.length === 0) await writeGroup(sql, group, stale)
+    else await sql.begin((tx) => Promise.all([writeGroup(tx, group, stale), enqueue(tx, deliveries)]))
   })
 }
 
@@ -81,7 +95,7 @@ export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue
         tx,
         [...left.opened, ...left.closed, ...left.deliveries].map(({ id }) => id),
       )
-      await Promise.all([writeGroup(tx, left), enqueue(tx, left.deliveries)])
+      await Promise.all([writeGroup(tx, left, staleOf(left)), enqueue(tx, left.deliveries)])
     })
   })
 }
@@ -93,14 +107,22 @@ export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue
  */
 export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise<number> {
   return storing('close interrupted exchanges', async () => {
-    const { count } = await sql`
-      update exchanges set outcome = 'internal_error', reason = 'interrupted'
-      where outcome is null and created_at < ${openedBefore}`
-    return count
+    const [row] = await sql`
+      with e as (
+        update exchanges set outcome = 'internal_error', reason = 'interrupted'
+        where outcome is null and created_at < ${openedBefore} returning workspace_id, id),
+      stale as (
+        insert into exchange_stats_stale (workspace_id, starts_at)
+        select distinct workspace_id, ${sql.unsafe(fiveMinutesOfId)} from e)
+      select count(*)::int as count from e`
+    return row?.count ?? 0
   })
 }
 
-async function writeGroup(sql: postgres.ISql, { opened, closed }: Omit<ExchangeGroup, 'deliveries'>): Promise<void> {
+const staleOf = ({ opened, closed, late = [] }: ExchangeGroup) => staleSpans([...opened, ...closed, ...late])
+
+async function writeGroup(sql: postgres.ISql, group: ExchangeGroup, stale: readonly StaleSpan[]): Promise<void> {
+  const { opened, closed, late = [] } = group
   const states = lastStates(opened, closed)
   if (opened.length > 0 && closed.length > 0) {
     // A statement does not see what another part of it inserted.
@@ -111,6 +133,8 @@ async function writeGroup(sql: postgres.ISql, { opened, closed }: Omit<ExchangeG
     const insert = insertOpened(sql, opened)
     await (states.length === 0 ? insert : sql`with opened as (${insert}) ${upsertFlowResponses(sql, states)}`)
   }
+  if (late.length > 0) await addLateReplies(sql, late)
+  if (stale.length > 0) await markStale(sql, stale)
 }
 
 function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], states: readonly OwnedState[]) {
@@ -119,9 +143,9 @@ function closeAndUpsert(sql: postgres.ISql, closed: readonly ClosedExchange[], s
 }
 
 async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): Promise<ExchangeGroup> {
-  const { opened, closed, deliveries } = group
+  const { opened, closed, late = [], deliveries } = group
   const rows = [...opened, ...closed, ...deliveries]
-  const workspaceIds = [...new Set(rows.map(({ workspaceId }) => workspaceId))]
+  const workspaceIds = [...new Set([...rows, ...late].map(({ workspaceId }) => workspaceId))]
   const ofClients = rows.filter(({ clientId }) => clientId !== null)
   const uses = opened.flatMap(({ id, workspaceId, clientId, flowToken, createdAt }) =>
     clientId === null && flowToken !== null ? [{ id, workspaceId, flowToken, at: createdAt }] : [],
@@ -160,6 +184,7 @@ async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): P
     deliveries: deliveries
       .filter(({ workspaceId }) => known.has(workspaceId))
       .map((row) => (isGone(row) ? { ...row, ...emptyDelivery } : row)),
+    late: late.filter(({ workspaceId }) => known.has(workspaceId)),
   }
 }
 
@@ -207,6 +232,14 @@ function close(tx: postgres.ISql, rows: readonly ClosedExchange[]) {
       ${jsons(rows, (r) => r.attempt)}::text[]::jsonb[])
       as t(workspace_id, id, outcome, reason, duration_ms, webhook_ms, timings, answer, answer_screen, attempt)
     where e.workspace_id = t.workspace_id and e.id = t.id and e.id >= ${ids[0] ?? ''} and e.id <= ${ids.at(-1) ?? ''}`
+}
+
+function addLateReplies(tx: postgres.ISql, rows: readonly LateReply[]) {
+  return tx`
+    update exchanges e set late_reply_ms = t.late_reply_ms
+    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
+      ${numbers(rows, (r) => r.lateReplyMs)}::text[]::float8[]) as t(workspace_id, id, late_reply_ms)
+    where e.workspace_id = t.workspace_id and e.id = t.id`
 }
 
 interface OwnedState {

@@ -4,6 +4,8 @@ import { type Database, storing, type Transaction, transaction } from './databas
 import {
   attempts,
   deliveries,
+  exchangeStats,
+  exchangeStatsStale,
   exchanges,
   expunges,
   flowResponses,
@@ -35,7 +37,8 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
     // What refers to the workspace goes with it.
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
     existing(gone, 'workspace')
-    for (const table of [exchanges, attempts, deliveries, flowResponses, metaEvents, expunges, idempotentCalls]) {
+    const logs = [exchanges, attempts, deliveries, exchangeStats, exchangeStatsStale]
+    for (const table of [...logs, flowResponses, metaEvents, expunges, idempotentCalls]) {
       await tx.orm.delete(table).where(eq(table.workspaceId, id))
     }
     await hintChange(tx, id)

@@ -81,15 +81,15 @@ describe('the deadline', () => {
     expect(setup.tenant.received).toHaveLength(1)
   })
 
-  test('does not wait for its turn when a webhook has 64 connections in use', async () => {
+  test('does not wait for its turn when a webhook has 72 connections in use', async () => {
     setup.tenant.always(does.silence())
-    const first = Array.from({ length: 64 }, () => setup.send({ deadlineMs: 600 }))
-    await eventually(() => setup.tenant.received.length === 64)
+    const first = Array.from({ length: 72 }, () => setup.send({ deadlineMs: 600 }))
+    await eventually(() => setup.tenant.received.length === 72)
     await expectTimeout(setup.send({ deadlineMs }), { connectMs: null })
     const waiting = setup.send({ deadlineMs: 5_000 })
     setup.tenant.always(does.reply({}))
     expect(new Set((await Promise.all(first)).map((it) => it.failure))).toEqual(new Set(['timeout']))
     expect(await waiting).toMatchObject({ status: 200, failure: null })
-    expect(setup.tenant.received).toHaveLength(65)
+    expect(setup.tenant.received).toHaveLength(73)
   })
 })

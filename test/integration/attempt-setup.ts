@@ -1,5 +1,5 @@
 import { afterEach, beforeEach } from 'vitest'
-import { type Attempt, type SignedRequest, sendAttempt } from '../../src/delivery/attempt.ts'
+import { type Attempt, type LateReplies, type SignedRequest, sendAttempt } from '../../src/delivery/attempt.ts'
 import { createAddressGuard } from '../../src/egress/address-guard.ts'
 import { createDispatchers, type Dispatchers } from '../../src/egress/dispatcher.ts'
 import { createResolver, type Resolver } from '../../src/egress/resolver.ts'
@@ -33,7 +33,11 @@ export class AttemptSetup {
     return opened
   }
 
-  send(options: Partial<SignedRequest> = {}, through: Dispatchers = this.dispatchers): Promise<Attempt> {
+  send(
+    options: Partial<SignedRequest> = {},
+    through: Dispatchers = this.dispatchers,
+    late?: LateReplies,
+  ): Promise<Attempt> {
     const request = {
       webhookId: 'wh_1',
       url: this.tenant.url,
@@ -42,7 +46,7 @@ export class AttemptSetup {
       deadlineMs: 5_000,
       maxReplyBytes: 262_144,
     }
-    return sendAttempt(through, { ...request, ...options })
+    return sendAttempt(through, { ...request, ...options }, late)
   }
 
   async close(): Promise<void> {

@@ -40,6 +40,7 @@ test('a whole exchange: envelope, reply, attempt and timings', async () => {
     reason: null,
     durationMs: 22.5,
     webhookMs: 20.25,
+    lateReplyMs: null,
     timings,
     attempt,
     envelope: Buffer.from(JSON.stringify(envelope)),
@@ -61,6 +62,7 @@ test('a whole exchange: envelope, reply, attempt and timings', async () => {
     webhookId: records.webhookId,
     durationMs: 22.5,
     webhookMs: 20.25,
+    lateReplyMs: null,
   }
   const read = await workspace.get(`/v1/exchanges/${id}`)
   expect(read.body).toEqual({ ...summary, envelope, reply: { screen: 'NEXT', data: {} }, attempt, timings })

@@ -54,6 +54,8 @@ describe('DELETE', () => {
     await sql`insert into expunges values (${doomed.id}, 'a', 'client', now())`
     const deliveryId = await insertDelivery(sql, doomed.id)
     await insertAttempt(sql, doomed.id, { deliveryId })
+    await sql`insert into exchange_stats_stale values (${doomed.id}, now())`
+    await sql`insert into exchange_stats values (${doomed.id}, 5, now(), '', '', 'replied', 1, 0, '{1}', '{1}', '{}', '{}')`
     const before = await rowsOf(doomed.id)
     expect(Object.entries(before).filter(([, count]) => count === 0)).toEqual([])
 

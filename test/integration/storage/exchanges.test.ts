@@ -68,7 +68,7 @@ function closing({ id, clientId }: OpenedExchange, more: Partial<ClosedExchange>
   }
 }
 
-type Rows = Pick<ExchangeGroup, 'opened' | 'closed'>
+type Rows = Omit<ExchangeGroup, 'deliveries'>
 const nobody = async () => {}
 const write = (group: Rows) => writeExchanges(sql, { ...group, deliveries: [] }, nobody)
 const replay = (group: Rows) => replayExchanges(sql, { ...group, deliveries: [] }, nobody)
@@ -99,6 +99,17 @@ describe('a group of rows', () => {
     await write({ opened: [], closed: [closing(opened, { completed })] })
     await replay({ opened: [opened], closed: [] })
     expect(await flowResponses()).toMatchObject([{ status: 'COMPLETED' }])
+  })
+
+  it('takes late replies together with their exchange, alone, and again', async () => {
+    const [first, second] = [opening(), opening()]
+    const lateOf = ({ id }: OpenedExchange, lateReplyMs: number) => ({ workspaceId, id, lateReplyMs })
+    await write({ opened: [first], closed: [closing(first)], late: [lateOf(first, 830.5)] })
+    await write({ opened: [second], closed: [], late: [lateOf(second, 900)] })
+    await write({ opened: [], closed: [closing(second)] })
+    await write({ opened: [], closed: [], late: [lateOf(second, 900)] })
+    await replay({ opened: [first], closed: [closing(first)], late: [lateOf(first, 830.5)] })
+    expect((await rows()).map((row) => row.late_reply_ms)).toEqual([830.5, 900])
   })
 
   it('is written as a whole or not at all', async () => {

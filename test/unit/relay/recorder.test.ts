@@ -1,9 +1,11 @@
+import { serialize } from 'node:v8'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
 import { Recorder } from '../../../src/relay/recorder.ts'
-import { decodeRow, type Row } from '../../../src/relay/row.ts'
+import { decodeRow, encodeRow, type Row } from '../../../src/relay/row.ts'
+import type { NewDelivery } from '../../../src/storage/deliveries.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchanges.ts'
 import { eventually } from '../../support/eventually.ts'
 
@@ -84,6 +86,27 @@ const opened = (flowToken: string) =>
 const closed = ({ id }: OpenedExchange) => ({ workspaceId, id, answer: null }) as unknown as ClosedExchange
 const names = (rows: readonly Row[]) => rows.map(({ kind, row }) => `${kind} ${row.id}`)
 
+it('a row of each kind comes back from the disk as it was; what is no row does not', () => {
+  const row = { ...opened('a'), createdAt: new Date(), envelope: Buffer.from('{}') }
+  const told = {
+    workspaceId,
+    id: newUuid(),
+    envelope: Buffer.from('{}'),
+    createdAt: new Date(),
+  } as unknown as NewDelivery
+  const rows: Row[] = [
+    { kind: 'opened', row, deliveries: [told] },
+    { kind: 'told', row: told, deliveries: [told] },
+    { kind: 'closed', row: closed(row), deliveries: [] },
+    { kind: 'late', row: { workspaceId, id: row.id, lateReplyMs: 830.25 }, deliveries: [] },
+  ]
+  expect(rows.map((it) => decodeRow(encodeRow(it)))).toEqual(rows)
+  // A release without deliveries wrote this.
+  const before = { format: 1, kind: 'opened', row }
+  expect(decodeRow(serialize(before))).toEqual({ kind: 'opened', row, deliveries: [] })
+  expect(decodeRow(encodeRow({ kind: 'other', row } as unknown as Row))).toBeNull()
+})
+
 describe('a recorder', () => {
   it('acknowledges nothing that is on no disk, writes all, and keeps each flow token’s order, whatever fails', async () => {
     const mood = fc.constantFrom<Mood>('takes', 'gone', 'slow', 'slow_then_gone')
@@ -103,6 +126,7 @@ describe('a recorder', () => {
           const acknowledged = recorder.opened(row, [], 30).then(() => {
             const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
             if (durable.has(row.id)) recorded.push(row.id)
+            recorder.late({ workspaceId, id: row.id, lateReplyMs: 830 })
             recorder.closed(closed(row), token, [])
           })
           answers.push(acknowledged)
@@ -110,7 +134,7 @@ describe('a recorder', () => {
         }
         await Promise.all(answers)
         expect(recorded).toHaveLength(made.length)
-        await eventually(() => new Set(names(database.written)).size === made.length * 2 && spool.rows === 0)
+        await eventually(() => new Set(names(database.written)).size === made.length * 3 && spool.rows === 0)
         for (const ids of byToken.values()) {
           // Rows may come again, so the first coming of each counts.
           const seen = [...new Set(database.written.filter(({ kind }) => kind === 'opened').map(({ row }) => row.id))]
