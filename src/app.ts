@@ -113,7 +113,13 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     metrics,
   })
   const wake = () => worker.wake()
-  const writer = new RowWriter(database, (tx, deliveries) => enqueue(queue, tx, deliveries), wake, log, metrics)
+  const writer = new RowWriter(
+    database,
+    (tx, deliveries) => enqueue({ queue, backlog }, tx, deliveries),
+    wake,
+    log,
+    metrics,
+  )
   const recorder = new Recorder({ writer, spool, log, metrics })
   const announcer = new Announcer(backlog, (deliveries) => recorder.told(deliveries))
   const interrupted = new InterruptedSweep(database, recorder, log)

@@ -47,7 +47,11 @@ export function deliveriesTo(
 }
 
 /** Writes deliveries and sets their alarms in the transaction `tx`. Repeatable. */
-export async function enqueue(queue: Queue, tx: SqlTransaction, deliveries: readonly NewDelivery[]): Promise<void> {
+export async function enqueue(
+  { queue, backlog }: { readonly queue: Queue; readonly backlog: Backlog },
+  tx: SqlTransaction,
+  deliveries: readonly NewDelivery[],
+): Promise<void> {
   if (deliveries.length === 0) return
   const waiting = deliveries.filter(({ reason, envelope }) => reason === null && envelope !== null)
   const alarms = waiting.map(({ id, workspaceId, webhookId }) => ({
@@ -55,6 +59,7 @@ export async function enqueue(queue: Queue, tx: SqlTransaction, deliveries: read
     workspaceId,
     webhookId,
     dueAt: null,
+    place: backlog.isLong(webhookId) ? ('back' as const) : ('front' as const),
   }))
   await Promise.all([insertDeliveries(tx, deliveries), queue.set(statementsOf(tx), alarms)])
 }
@@ -63,15 +68,16 @@ export async function enqueue(queue: Queue, tx: SqlTransaction, deliveries: read
 export async function ringAnew(
   queue: Queue,
   tx: SqlTransaction,
-  deliveries: readonly Omit<Alarm, 'dueAt'>[],
+  deliveries: readonly Omit<Alarm, 'dueAt' | 'place'>[],
 ): Promise<void> {
   const statements = statementsOf(tx)
+  const place = deliveries.length > 1 ? 'back' : 'front'
   await queue.remove(
     statements,
     deliveries.map(({ deliveryId }) => deliveryId),
   )
   await queue.set(
     statements,
-    deliveries.map((delivery) => ({ ...delivery, dueAt: null })),
+    deliveries.map((delivery) => ({ ...delivery, dueAt: null, place })),
   )
 }

@@ -5,6 +5,8 @@ import type { Database } from '../storage/database.ts'
 import { countWaiting } from '../storage/deliveries.ts'
 
 const recountMs = 1000
+/** More than a second of a busy webhook's. */
+const longFrom = 500
 
 interface Waiting {
   readonly workspaceId: WorkspaceId
@@ -39,6 +41,12 @@ export class Backlog {
     if (waiting.counted + waiting.added >= mostWaiting) return false
     waiting.added++
     return true
+  }
+
+  /** Whether so many wait for this webhook that its new ones stand behind those of others. */
+  isLong(webhookId: string): boolean {
+    const waiting = this.#webhooks.get(webhookId)
+    return waiting !== undefined && waiting.counted >= longFrom
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Attempt, SignedRequest } from '../delivery/attempt.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -7,9 +6,10 @@ import { type Database, StorageError, statementsOf, storing } from '../storage/d
 import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
 import { ringAnew } from './announcement.ts'
 import { createAttemptRunner } from './attempt-runner.ts'
-import { bounds, Lanes } from './lanes.ts'
+import { Lanes } from './lanes.ts'
+import { PacedLook } from './paced-look.ts'
 import { ProgressWriter } from './progress-writer.ts'
-import { heartbeatMs, type Queue, type RungAlarm, superviseMs } from './queue.ts'
+import { type AlarmPlace, heartbeatMs, type Queue, type RungAlarm, superviseMs } from './queue.ts'
 import type { KnownWebhook, WebhookBook } from './webhook-book.ts'
 
 export interface DeliveryWorkerParts {
@@ -25,11 +25,11 @@ export interface DeliveryWorkerParts {
   readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
 }
 
-/** Between two looks at the queue: while there is work, and when there is none. */
-const pauseMs = { busy: 25, idle: 250, failed: 1000 }
 const takeLimit = 500
 /** Of one webhook, in all processes: those that wait for a place here too. */
-const takenPerWebhook = bounds.proven
+const takenPerWebhook = 64
+/** Of asking for others' alarms behind those of webhooks that have too many. */
+const mostRounds = 4
 /** A delivery that is overdue by so much may have lost its alarm. */
 const overdueMs = 60_000
 const sweepLimit = 2000
@@ -44,8 +44,9 @@ export class DeliveryWorker {
   readonly #taken = new Map<string, RungAlarm>()
   readonly #underWay = new Set<Promise<void>>()
   readonly #stopping = new AbortController()
-  #wake = Promise.withResolvers<void>()
-  #looking: Promise<void> | null = null
+  /** Each kind of alarm is looked for on its own: a look past a hundred thousand that wait must not hold up new ones. */
+  readonly #looks: Readonly<Record<AlarmPlace, PacedLook>>
+  #looking: Promise<unknown> | null = null
   #starting: Promise<void> | null = null
   #timers: NodeJS.Timeout[] = []
   #sweptTo: OverdueDelivery | null = null
@@ -55,6 +56,8 @@ export class DeliveryWorker {
     this.#parts = parts
     this.#writer = new ProgressWriter(parts.database, parts.queue, parts.log)
     this.#run = createAttemptRunner(parts)
+    const look = (place: AlarmPlace) => new PacedLook(() => this.#take(place), this.#stopping.signal)
+    this.#looks = { front: look('front'), back: look('back') }
   }
 
   start(): void {
@@ -62,12 +65,13 @@ export class DeliveryWorker {
       setInterval(() => void this.#keepAlive(), heartbeatMs).unref(),
       setInterval(() => void this.#supervise(), superviseMs).unref(),
     ]
-    this.#looking = this.#look()
+    this.#looking = Promise.all(Object.values(this.#looks).map((look) => look.run()))
   }
 
   /** For who added something: the queue is looked at at once. */
   wake(): void {
-    this.#wake.resolve()
+    this.#looks.front.wake()
+    this.#looks.back.wake()
   }
 
   /** Takes no more, lets what is under way end for `graceMs`, gives the rest back to the queue. */
@@ -84,45 +88,37 @@ export class DeliveryWorker {
     await this.#giveBack([...this.#taken.values()])
   }
 
-  async #look(): Promise<void> {
-    const { signal } = this.#stopping
-    while (!signal.aborted) {
-      this.#wake = Promise.withResolvers()
-      const startedAt = performance.now()
-      const taken = await this.#take()
-      // The longer the queue is, the longer a look takes: the database must have other things to do.
-      const rest = Math.max(pauseMs.busy, 3 * (performance.now() - startedAt))
-      await delay(rest, undefined, { signal }).catch(() => undefined)
-      if (taken === 0) await this.#sleep(pauseMs.idle)
-      else if (taken === null) await this.#sleep(pauseMs.failed)
-    }
-  }
-
-  /** Until it is woken, at most so long. */
-  async #sleep(ms: number): Promise<void> {
-    const ended = new AbortController()
-    const signal = AbortSignal.any([ended.signal, this.#stopping.signal])
-    await Promise.race([this.#wake.promise, delay(ms, undefined, { signal }).catch(() => undefined)])
-    ended.abort()
-  }
-
   /** How many alarms were taken; null when the database could not be asked. */
-  async #take(): Promise<number | null> {
-    const limit = Math.min(takeLimit, this.#lanes.room)
-    if (limit === 0) return 0
-    const options = { limit, perWebhook: takenPerWebhook, exceptWebhooks: this.#lanes.full() }
+  async #take(place: AlarmPlace): Promise<number | null> {
+    const exceptWebhooks = new Set(this.#lanes.full())
+    let taken = 0
     try {
-      const alarms = await storing('take alarms', () => this.#parts.queue.take(options))
-      for (const alarm of alarms) {
-        this.#taken.set(alarm.deliveryId, alarm)
-        this.#lanes.add(alarm)
+      for (let round = 0; round < mostRounds; round++) {
+        const alarms = await this.#takeOnce(place, [...exceptWebhooks])
+        taken += alarms.length
+        const crowded = crowdedIn(alarms)
+        if (crowded.length === 0) break
+        // The queue gives the oldest alarms, less those that are too many of one webhook: others may stand behind them.
+        for (const webhookId of crowded) exceptWebhooks.add(webhookId)
       }
-      this.#start()
-      return alarms.length
+      return taken
     } catch (error) {
       this.#failed(error, 'the queue of deliveries was not looked at')
       return null
     }
+  }
+
+  async #takeOnce(place: AlarmPlace, exceptWebhooks: readonly string[]): Promise<RungAlarm[]> {
+    const limit = Math.min(takeLimit, this.#lanes.room)
+    if (limit === 0) return []
+    const options = { place, limit, perWebhook: takenPerWebhook, exceptWebhooks }
+    const alarms = await storing('take alarms', () => this.#parts.queue.take(options))
+    for (const alarm of alarms) {
+      this.#taken.set(alarm.deliveryId, alarm)
+      this.#lanes.add(alarm)
+    }
+    this.#start()
+    return alarms
   }
 
   /** Starts what has a place. What gets one while deliveries are read is started after them, together. */
@@ -209,7 +205,7 @@ export class DeliveryWorker {
     try {
       await storing('supervise alarms', () => queue.supervise())
       const overdue = await findOverdue(database.work, this.#sweptTo, new Date(Date.now() - overdueMs), sweepLimit)
-      const alarms = overdue.map((delivery) => ({ ...delivery, dueAt: null }))
+      const alarms = overdue.map((delivery) => ({ ...delivery, dueAt: null, place: 'back' as const }))
       await storing('set lost alarms', () => queue.set(statementsOf(database.work), alarms))
       // Most wait behind many of their webhook and have an alarm: the next pass looks at the next ones.
       this.#sweptTo = overdue.length < sweepLimit ? null : (overdue.at(-1) ?? null)
@@ -222,4 +218,10 @@ export class DeliveryWorker {
     if (error instanceof StorageError && error.unavailable) this.#parts.database.renew()
     if (!this.#stopping.signal.aborted) this.#parts.log.warn({ error }, message)
   }
+}
+
+/** Webhooks of which so many were taken that there may be more. */
+function crowdedIn(alarms: readonly RungAlarm[]): string[] {
+  const byWebhook = Map.groupBy(alarms, ({ webhookId }) => webhookId)
+  return [...byWebhook].flatMap(([webhookId, own]) => (own.length > takenPerWebhook / 2 ? [webhookId] : []))
 }

@@ -3,7 +3,7 @@ import type { RungAlarm } from './queue.ts'
 /** Attempts under way at once: in this process, and of them to one webhook that answers well, and to any other. */
 export const bounds = { all: 512, proven: 16, unproven: 2 }
 /** Alarms taken and not yet under way: what 256 webhooks that hang can take, whose places are all there are. */
-const mostHeld = 4096
+const mostHeld = 16_384
 
 interface Lane {
   /** Rung, and waiting for a place. */

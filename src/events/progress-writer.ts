@@ -79,16 +79,14 @@ export class ProgressWriter {
       await storing('write attempts', () =>
         this.#database.work.begin(async (tx) => {
           const statements = statementsOf(tx)
-          await recordProgress(tx, rows)
-          await this.#queue.remove(
-            statements,
-            rows.map(({ deliveryId }) => deliveryId),
-          )
-          await this.#queue.set(
-            statements,
-            rows.filter(({ dueAt }) => dueAt !== null),
-          )
-          for (const { webhook, health } of notes) await recordHealth(tx, webhook.workspaceId, webhook.id, health)
+          const ids = rows.map(({ deliveryId }) => deliveryId)
+          const waiting = rows.flatMap((row) => (row.dueAt === null ? [] : [{ ...row, place: 'back' as const }]))
+          // On one connection, so in this order, and without waiting for each other's answers.
+          await Promise.all([
+            recordProgress(tx, rows),
+            this.#queue.remove(statements, ids).then(() => this.#queue.set(statements, waiting)),
+            ...notes.map(({ webhook, health }) => recordHealth(tx, webhook.workspaceId, webhook.id, health)),
+          ])
         }),
       )
       for (const note of notes) {

@@ -17,6 +17,13 @@ export const heartbeatMs = 5000
 const leaseSeconds = 60
 export const superviseMs = 15_000
 
+/**
+ * Where in the queue an alarm stands: `front` for first attempts, `back` for retries, and for a webhook for which many wait already. PostgreSQL
+ * walks past alarms that may not be taken yet; those in front never stand behind them.
+ */
+export type AlarmPlace = 'front' | 'back'
+const priorities = { front: 0, back: -1 } as const
+
 /** When a delivery's next attempt is due. The row in `deliveries` is the truth, this its alarm clock. */
 export interface Alarm {
   readonly deliveryId: string
@@ -24,6 +31,7 @@ export interface Alarm {
   readonly webhookId: string
   /** Null: now. */
   readonly dueAt: Date | null
+  readonly place: AlarmPlace
 }
 
 export interface RungAlarm {
@@ -33,6 +41,7 @@ export interface RungAlarm {
 }
 
 export interface TakeOptions {
+  readonly place: AlarmPlace
   readonly limit: number
   /** How many of one webhook may be under way, in all processes. */
   readonly perWebhook: number
@@ -56,8 +65,9 @@ export class Queue {
   /** Sets alarms in the transaction that `statements` runs in; one that is set stays as it is. */
   async set(statements: Statements, alarms: readonly Alarm[]): Promise<void> {
     if (alarms.length === 0) return
-    const jobs = alarms.map(({ deliveryId, workspaceId, webhookId, dueAt }) => ({
+    const jobs = alarms.map(({ deliveryId, workspaceId, webhookId, dueAt, place }) => ({
       id: deliveryId,
+      priority: priorities[place],
       data: { workspaceId },
       group: { id: webhookId },
       ...(dueAt === null ? {} : { startAfter: dueAt }),
@@ -66,8 +76,9 @@ export class Queue {
   }
 
   /** Takes alarms that ring. Each is kept from others until it is removed, or not kept alive. */
-  async take({ limit, perWebhook, exceptWebhooks }: TakeOptions): Promise<RungAlarm[]> {
-    const options = { batchSize: limit, groupConcurrency: perWebhook, ignoreGroups: [...exceptWebhooks] }
+  async take({ place, limit, perWebhook, exceptWebhooks }: TakeOptions): Promise<RungAlarm[]> {
+    const bound = place === 'front' ? { minPriority: priorities.front } : { maxPriority: priorities.back }
+    const options = { batchSize: limit, groupConcurrency: perWebhook, ignoreGroups: [...exceptWebhooks], ...bound }
     const boss = await this.#started()
     const jobs = await boss.fetch<{ workspaceId: string }>(queueName, options)
     return jobs.map(({ id, data, groupId }) => ({

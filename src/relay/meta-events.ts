@@ -23,6 +23,9 @@ export interface MetaEventsParts {
 const sliceLength = 250
 
 /** Writes what Meta tells, each thing once. Repeatable: what was written before is known by its digest. */
+/** For one slice, the wait for a connection included, ms: many bodies may come at once, and Meta repeats what is not answered. */
+const sliceMs = 20_000
+
 export class MetaEvents {
   readonly #parts: MetaEventsParts
 
@@ -48,15 +51,13 @@ export class MetaEvents {
       const { messages, notices, unknown } = readTold(ofWorkspace)
       for (const { account, field } of unknown) this.#ignore(account, field)
       for (const slice of slices(messages)) {
-        const { applied, ignored } = await storing('write messages', () =>
-          database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller)),
-        )
+        const write = () => database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller))
+        const { applied, ignored } = await storing('write messages', write, sliceMs)
         this.#count('messages', slice.length, applied, ignored)
       }
       for (const slice of slices(notices)) {
-        const { applied, hasChangedFlows } = await storing('write flow notices', () =>
-          database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller)),
-        )
+        const write = () => database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller))
+        const { applied, hasChangedFlows } = await storing('write flow notices', write, sliceMs)
         if (hasChangedFlows) await configChanged(workspaceId)
         this.#count('flows', slice.length, applied, 0)
       }

@@ -36,7 +36,7 @@ export class Teller {
       const subscribers = subscribersOf(account.webhooks, announcement.event, announcement.flowId)
       return deliveriesTo(subscribers, announcement, this.#backlog)
     })
-    for (const part of parts(deliveries)) await enqueue(this.#queue, tx, part)
+    for (const part of parts(deliveries)) await enqueue({ queue: this.#queue, backlog: this.#backlog }, tx, part)
   }
 }
 

@@ -90,7 +90,7 @@ export interface DeliveryProgress {
  */
 export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryProgress[]): Promise<void> {
   const [least, greatest] = idBounds(rows.map(({ deliveryId }) => deliveryId))
-  await tx`
+  const update = tx`
     update deliveries d set status = t.status, reason = t.reason, attempts = t.attempts, failures = t.failures,
       due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
       last_status = case when t.was_made then t.last_status else d.last_status end,
@@ -103,9 +103,10 @@ export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryP
       ${numbers(rows, (r) => r.attempt?.status ?? null)}::text[]::int[], ${texts(rows, (r) => r.attempt?.failure ?? null)}::text[])
       as t(workspace_id, id, status, reason, attempts, failures, due_at, at, was_made, last_status, last_failure)
     where d.workspace_id = t.workspace_id and d.id = t.id and d.id between ${least} and ${greatest}
-      and d.status in ('pending', 'failed')`
+      and d.status in ('pending', 'failed')`.execute()
   const made = rows.flatMap((row) => (row.attempt === null ? [] : [{ ...row, attempt: row.attempt }]))
-  if (made.length > 0) await insertAttempts(tx, made, least, greatest)
+  // Sent together: the connection keeps their order.
+  await Promise.all([update, made.length === 0 ? null : insertAttempts(tx, made, least, greatest)])
 }
 
 type Made = DeliveryProgress & { readonly attempt: MadeAttempt }

@@ -62,7 +62,7 @@ export async function fairnessRun(
   }
 }
 
-/** Deliveries with their alarms, as they are after a webhook was away for long: more than the bound lets wait. */
+/** Deliveries with their alarms, in the place that they have after a webhook was away for long: more than the bound lets wait. */
 async function fill(sql: postgres.Sql, waiting: number): Promise<void> {
   await sql.begin(async (tx) => {
     await tx`
@@ -77,9 +77,9 @@ async function fill(sql: postgres.Sql, waiting: number): Promise<void> {
         now(), now(), now()
       from filled`
     await tx`
-      insert into relevo_queue.job (id, name, data, group_id, start_after, created_on, keep_until, retry_limit, expire_seconds,
+      insert into relevo_queue.job (id, name, priority, data, group_id, start_after, created_on, keep_until, retry_limit, expire_seconds,
         heartbeat_seconds, policy)
-      select f.id, q.name, jsonb_build_object('workspaceId', f.workspace_id), f.webhook_id, now(), now(),
+      select f.id, q.name, -1, jsonb_build_object('workspaceId', f.workspace_id), f.webhook_id, now(), now(),
         now() + interval '30 days', q.retry_limit, q.expire_seconds, q.heartbeat_seconds, q.policy
       from filled f, relevo_queue.queue q where q.name = 'deliveries'`
   })

@@ -9,7 +9,8 @@ afterEach(endProcesses)
 
 const nothingWrong = { lost: 0, twice: 0, unknown: 0, untold: 0, exitCode: 0 }
 
-describe('under 100 exchanges a second', () => {
+// A slow machine takes its time to start and end processes and databases.
+describe('under 100 exchanges a second', { timeout: 120_000 }, () => {
   it('3 SIGKILLs: every exchange that was answered is in the log, once', async () => {
     const database = await createTestDatabase()
     const report = await killRun(database.url, 3, 100)

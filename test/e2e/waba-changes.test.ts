@@ -97,7 +97,7 @@ describe('a changed WABA, seen from Meta', () => {
     expect(before).toMatchObject({ clientId, flowToken: 'expunge-token' })
 
     const gone = await call(account, 'DELETE', `/v1/clients/${clientId}`)
-    expect(gone.headers.get('x-expunged')).toBe('exchanges=1,flowResponses=1,conversations=0')
+    expect(gone.headers.get('x-expunged')).toBe('exchanges=1,flowResponses=1,conversations=0,deliveries=0')
     const [after] = await relevo.exchanges(account, 1)
     expect(after).toEqual({ ...before, clientId: null, flowToken: null, screen: null })
     const whole = await call(account, 'GET', `/v1/exchanges/${before.id}`)

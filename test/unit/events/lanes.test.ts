@@ -59,7 +59,7 @@ describe('lanes', () => {
   it('a hundred webhooks that hang leave room for others', () => {
     const lanes = new Lanes()
     for (let webhook = 0; webhook < 100; webhook++) {
-      for (let ring = 0; ring < 32; ring++) lanes.add(alarm(`hangs-${webhook}`))
+      for (let ring = 0; ring < 64; ring++) lanes.add(alarm(`hangs-${webhook}`))
     }
     expect(lanes.start()).toHaveLength(200)
     expect(lanes.room).toBeGreaterThan(0)

@@ -1,0 +1,43 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Between two looks at the queue, ms: while there is work, when there is none, and when the database could not be asked. */
+const pauseMs = { busy: 25, idle: 250, failed: 1000 }
+
+/** Looks again and again: soon when something was found, seldom when not, at once when woken. */
+export class PacedLook {
+  readonly #take: () => Promise<number | null>
+  readonly #signal: AbortSignal
+  #wake = Promise.withResolvers<void>()
+
+  /** `take`: how many were found; null when it could not be asked. Never rejects. */
+  constructor(take: () => Promise<number | null>, signal: AbortSignal) {
+    this.#take = take
+    this.#signal = signal
+  }
+
+  wake(): void {
+    this.#wake.resolve()
+  }
+
+  /** Until the signal. */
+  async run(): Promise<void> {
+    while (!this.#signal.aborted) {
+      this.#wake = Promise.withResolvers()
+      const startedAt = performance.now()
+      const found = await this.#take()
+      // A look past a long queue that finds nothing is long, and must not be all that the database does.
+      const rest = (found ? 0.5 : 3) * (performance.now() - startedAt)
+      await delay(Math.max(pauseMs.busy, rest), undefined, { signal: this.#signal }).catch(() => undefined)
+      if (found === 0) await this.#sleep(pauseMs.idle)
+      else if (found === null) await this.#sleep(pauseMs.failed)
+    }
+  }
+
+  /** Until it is woken, at most so long. */
+  async #sleep(ms: number): Promise<void> {
+    const ended = new AbortController()
+    const signal = AbortSignal.any([ended.signal, this.#signal])
+    await Promise.race([this.#wake.promise, delay(ms, undefined, { signal }).catch(() => undefined)])
+    ended.abort()
+  }
+}
