@@ -22,10 +22,10 @@ export interface MetaEventsParts {
 /** So much is written in one transaction: short locks and bounded memory, yet few round trips for a body of a thousand changes. */
 const sliceLength = 250
 
-/** Writes what Meta tells, each thing once. Repeatable: what was written before is known by its digest. */
 /** For one slice, the wait for a connection included, ms: many bodies may come at once, and Meta repeats what is not answered. */
 const sliceMs = 20_000
 
+/** Writes what Meta tells, each thing once. Repeatable: what was written before is known by its digest. */
 export class MetaEvents {
   readonly #parts: MetaEventsParts
 
