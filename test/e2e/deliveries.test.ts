@@ -25,7 +25,11 @@ beforeAll(async () => {
   sql = postgres(relevo.database.url, { max: 2 })
   ;[answering, told] = await Promise.all([startTenant(), startTenant()])
 })
-afterEach(() => {
+afterEach(async () => {
+  // What still waits is not to be attempted in the middle of another test.
+  for (const { account, id } of made.splice(0)) {
+    await relevo.api('DELETE', `/v1/webhooks/${id}`, { token: account.token })
+  }
   answering.always(null)
   told.always(null)
   answering.assertNoSurprises()
@@ -58,11 +62,14 @@ async function makeDue(id: string): Promise<void> {
   await sql`update relevo_queue.job set start_after = now() where id = ${id}`
 }
 
+const made: { account: TestAccount; id: string }[] = []
+
 async function accountWith(...webhooks: Record<string, unknown>[]) {
   const account = await createAccount(relevo)
   const responder = await createWebhook(relevo, account, answering.url, { name: 'Answers' })
   const others = []
   for (const webhook of webhooks) others.push(await createWebhook(relevo, account, told.url, webhook))
+  for (const { id } of [responder, ...others]) made.push({ account, id })
   return { account, responder, others }
 }
 
@@ -252,6 +259,81 @@ describe('410', () => {
     })
     expect(recovered.body).toEqual({ recovered: 2, isComplete: true })
     await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 2)
+  })
+})
+
+describe('5 days of nothing but failures', () => {
+  const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000)
+
+  it('stop the deliveries, with a warning at 1 day', async () => {
+    const { account, others } = await accountWith({})
+    const { id } = others[0]
+    answering.always(reply({ data: {} }))
+    told.always(reply({}, 500))
+    await account.meta.init('failing-1')
+    await only(account, 'failed')
+    const since = (await webhookOf(account, id)).failingSince
+    expect(Date.now() - Date.parse(since)).toBeLessThan(60_000)
+    const failingFor = async (days: number) => {
+      await sql`update webhooks set failing_since = ${daysAgo(days)} where id = ${id}`
+      // Webhooks are read anew after a change.
+      await relevo.api('PATCH', `/v1/webhooks/${id}`, { token: account.token, body: { name: `For ${days} days` } })
+    }
+    const linesOf = (text: string) =>
+      relevo.logs.filter((line) => line.webhookId === id && String(line.msg).includes(text))
+    expect(linesOf('failed for a day')).toEqual([])
+
+    await failingFor(1.1)
+    await account.meta.init('failing-2')
+    await eventually(() => linesOf('failed for a day').length === 1)
+    expect((await webhookOf(account, id)).deliveriesDisabledAt).toBeNull()
+
+    await failingFor(5.1)
+    await account.meta.init('failing-3')
+    await eventually(async () => (await webhookOf(account, id)).deliveriesDisabledAt !== null)
+    expect(linesOf('deliveries were stopped')).toHaveLength(1)
+    expect(linesOf('failed for a day')).toHaveLength(1)
+  })
+
+  it('do not, where it answered an exchange meanwhile', async () => {
+    const { account, responder } = await accountWith({})
+    const members = { events: ['whatsapp.flows.exchanges', 'whatsapp.flows.error'] }
+    await relevo.api('PATCH', `/v1/webhooks/${responder.id}`, { token: account.token, body: members })
+    answering.next(reply({ data: {} }), reply({}, 500))
+    told.always(reply({}))
+    await account.meta.init('answered')
+    await relevo.exchanges(account, 1)
+    await sql`update webhooks set failing_since = ${daysAgo(5.1)} where id = ${responder.id}`
+    await relevo.api('PATCH', `/v1/webhooks/${responder.id}`, { token: account.token, body: { name: 'Both' } })
+    const sent = { version: '3.0', flow_token: 'answered', screen: 'A', action: 'data_exchange', data: { error: 'x' } }
+    await account.meta.call(sent)
+    await eventually(async () => (await deliveriesOf(account, '?status=failed')).length === 1)
+    const webhook = await webhookOf(account, responder.id)
+    expect(webhook.deliveriesDisabledAt).toBeNull()
+    expect(Date.now() - Date.parse(webhook.failingSince)).toBeLessThan(60_000)
+  })
+})
+
+describe('a process that is told to end', () => {
+  it('gives back what it has not finished, and another makes the attempt at once', async () => {
+    const own = await startRelevo({}, {})
+    const account = await createAccount(own)
+    await createWebhook(own, account, answering.url, { name: 'Answers' })
+    await createWebhook(own, account, told.url, { name: 'Told' })
+    answering.next(reply({ data: {} }))
+    told.next(silence())
+    await account.meta.init('given-back')
+    await eventually(() => told.received.some(({ headers }) => headers['x-webhook-resource-id'] === 'given-back'))
+    const before = told.received.length
+    await own.stop()
+    told.next(reply({}))
+    const { MASTER_KEY, ADMIN_TOKEN } = own.config
+    const next = await startRelevo({ MASTER_KEY, ADMIN_TOKEN }, { database: own.database })
+    await eventually(() => told.received.length === before + 1, { timeoutMs: 10_000 })
+    // It was interrupted, and so was no attempt.
+    expect(told.received.at(-1)?.headers['x-webhook-attempt']).toBe('1')
+    await next.close()
+    await own.database.drop()
   })
 })
 

@@ -26,6 +26,8 @@ export interface TestRelevo {
   api(method: string, path: string, options?: ApiOptions): Promise<ApiAnswer>
   /** The exchanges of a WABA's workspace once `count` rows are closed, oldest first. */
   exchanges(account: TestAccount, count: number, timeoutMs?: number): Promise<ApiAnswer['body'][]>
+  /** Ends the app; the database and its folder stay. */
+  stop(): Promise<void>
   close(): Promise<void>
 }
 
@@ -80,6 +82,7 @@ export async function startRelevo(
     logs,
     api: (method, path, apiOptions) => callApi(url, config.ADMIN_TOKEN, method, path, apiOptions),
     exchanges: (account, count, timeoutMs) => closedExchanges(relevo, account, count, timeoutMs),
+    stop: async () => void (await app.close()),
     close: async () => {
       await closeAll(app, options.database === undefined ? database : null)
       if (environment.DATA_DIR === undefined) await rm(dataDir, { recursive: true, force: true })

@@ -1,0 +1,80 @@
+import { pino } from 'pino'
+import postgres from 'postgres'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { mostWaiting } from '../../../src/domain/delivery.ts'
+import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import { deliveriesTo, enqueue } from '../../../src/events/announcement.ts'
+import { Backlog } from '../../../src/events/backlog.ts'
+import { Queue } from '../../../src/events/queue.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { eventually } from '../../support/eventually.ts'
+
+let testDatabase: TestDatabase
+let database: Database
+let sql: postgres.Sql
+const workspaceId = newWorkspaceId()
+const webhooks = [
+  { id: 'wh_full', format: 'envelope' as const },
+  { id: 'wh_other', format: 'envelope' as const },
+]
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase()
+  database = openDatabase({ url: testDatabase.url, prepare: true })
+  sql = postgres(testDatabase.url, { max: 1 })
+  await sql`
+    insert into deliveries (workspace_id, id, webhook_id, event_id, event, occurred_at, envelope, status, due_at, created_at, updated_at)
+    select ${workspaceId}, (substr(${newUuid()}, 1, 18) || '-8' || substr(md5(i::text), 1, 3) || '-' || substr(md5(i::text), 4, 12))::uuid,
+      'wh_full', gen_random_uuid(), 'whatsapp.flows.init', now(), '', 'pending', now(), now(), now()
+    from generate_series(1, ${mostWaiting - 2}) i`
+})
+afterAll(async () => {
+  await sql.end()
+  await database.close()
+  await testDatabase.drop()
+})
+
+const announcement = () => ({
+  workspaceId,
+  id: newUuid(),
+  event: 'whatsapp.flows.init' as const,
+  now: new Date(),
+  resourceId: 'a-token',
+  flowId: null,
+  clientId: null,
+  envelope: Buffer.from('{}'),
+  plain: null,
+})
+
+it('at most 50,000 deliveries wait for a webhook; what is beyond is exhausted at once, and others are not touched', async () => {
+  const queue = new Queue(database)
+  const backlog = new Backlog(database, pino({ enabled: false }))
+  const tell = async () => {
+    const deliveries = deliveriesTo(webhooks, announcement(), backlog)
+    await database.work.begin((tx) => enqueue({ queue, backlog }, tx, deliveries))
+    return deliveries.map(({ reason }) => reason)
+  }
+  // Not counted yet: a second of grace. Once counted, there is room for one more.
+  expect(await tell()).toEqual([null, null])
+  await eventually(() => backlog.isLong('wh_full'))
+  expect(backlog.isLong('wh_other')).toBe(false)
+  expect(await tell()).toEqual([null, null])
+  expect(await tell()).toEqual(['queue_full', null])
+  const rows = await sql`
+    select status, reason, due_at is null as is_over, count(*)::int from deliveries where webhook_id = 'wh_full' group by 1, 2, 3 order by 1`
+  expect(rows).toEqual([
+    { status: 'exhausted', reason: 'queue_full', is_over: true, count: 1 },
+    { status: 'pending', reason: null, is_over: false, count: mostWaiting },
+  ])
+  // Alarms of those that wait behind many stand behind others'.
+  const alarms =
+    await sql`select group_id, priority, count(*)::int from relevo_queue.job group by 1, 2 order by 1, 2 desc`
+  expect(alarms).toEqual([
+    { group_id: 'wh_full', priority: 0, count: 1 },
+    { group_id: 'wh_full', priority: -1, count: 1 },
+    { group_id: 'wh_other', priority: 0, count: 3 },
+  ])
+  await backlog.close()
+  await queue.close()
+})
