@@ -10,8 +10,9 @@ import { printRestarts, restartRun } from './restart-run.ts'
 
 // The long forms of test/e2e/durability.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
 // `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`.
-const rate = 100
-const [what, given] = process.argv.slice(2)
+const [what, given, givenRate] = process.argv.slice(2)
+/** Exchanges a second; a machine on which that is more than a core can do wants less. */
+const rate = Number(givenRate ?? 100)
 pin(process.pid, 1)
 
 /** True: everything was as it should be. */
@@ -22,7 +23,7 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     return report.lost + report.twice + report.unknown + report.untold === 0 && report.exitCode === 0
   },
   async events(databaseUrl) {
-    const report = await eventsRun(databaseUrl, 1000, Number(given ?? 120))
+    const report = await eventsRun(databaseUrl, rate * 10, Number(given ?? 120))
     printEvents(report)
     const { expected, arrived, forged, again, p95 } = report
     return arrived === expected && forged === 0 && again < expected / 1000 && p95 < 1000

@@ -51,6 +51,7 @@ describe('what is secret', () => {
   let database: TestDatabase
   let relevo: TestRelevo
   let tenant: FakeTenant
+  let told: FakeTenant
   let account: TestAccount
   let secrets: Record<string, string | Buffer>
   /** Bodies and headers of what Relevo answered to others than the tenant and Meta. */
@@ -75,7 +76,7 @@ describe('what is secret', () => {
       LOG_LEVEL: 'trace',
     }
     relevo = await startRelevo(environment, { database })
-    tenant = await startTenant()
+    ;[tenant, told] = await Promise.all([startTenant(), startTenant()])
     account = await createAccount(relevo, { accessToken, privateKey, passphrase })
     const { appSecret, token } = account
     const ofOperator = { adminToken, masterKey, platformAppSecret }
@@ -86,7 +87,7 @@ describe('what is secret', () => {
   afterAll(async () => {
     vi.restoreAllMocks()
     tenant.assertNoSurprises()
-    await tenant.close()
+    await Promise.all([tenant.close(), told.close()])
     await relevo.close()
     await database.drop()
   })
@@ -98,6 +99,9 @@ describe('what is secret', () => {
     const webhook = { headers, secret: ownSecret, fallback: { mode: 'stay', errorMessage: 'Sorry' } }
     await createWebhook(relevo, account, `${tenant.url}/${verySecretPath}`, webhook)
     await createWebhook(relevo, account, tenant.url, { secret: `whsec_${whsecKey.toString('base64')}`, active: false })
+    const events = ['whatsapp.flows.exchanges', 'whatsapp.flows.error', 'whatsapp.flows.fallback']
+    told.always(text(`<${replied}`, 500))
+    await createWebhook(relevo, account, `${told.url}/${verySecretPath}`, { ...webhook, events })
     await create(relevo, '/v1/flows', { wabaId, metaFlowId: '1' }, token)
     await create(relevo, '/v1/clients', { phoneNumber, name }, token)
     await create(relevo, '/v1/flow-responses', { flowToken, phoneNumber }, token)
@@ -137,6 +141,11 @@ describe('what is secret', () => {
     await meta.send(repeated)
     await meta.send(repeated)
     await relevo.exchanges(account, behaviours.length + 6)
+    // Every exchange and the error are told, and each attempt fails and says so in the log.
+    await eventually(async () => {
+      const { body } = await relevo.api('GET', '/v1/deliveries?status=failed&limit=100', { token })
+      return body.data.length > behaviours.length + 1
+    })
     await beRefused(repeated)
   }
 
@@ -267,6 +276,9 @@ describe('what is secret', () => {
     for (const { id } of (await relevo.api('GET', '/v1/exchanges?limit=100', { token: account.token })).body.data) {
       shown.push(JSON.stringify((await relevo.api('GET', `/v1/exchanges/${id}`, { token: account.token })).body))
     }
+    for (const { id } of (await relevo.api('GET', '/v1/deliveries?limit=100', { token: account.token })).body.data) {
+      shown.push(JSON.stringify((await relevo.api('GET', `/v1/deliveries/${id}`, { token: account.token })).body))
+    }
     const keys = await relevo.api('GET', `/v1/workspaces/${account.workspaceId}/api-keys`)
     shown.push(JSON.stringify(keys.body))
     expect(hitsIn(shown.join('\n'), secrets)).toEqual([])
@@ -303,17 +315,23 @@ describe('what is secret', () => {
       [...columns].map((column) => `${name}: ${column}`),
     )
     expect(found.sort()).toEqual([
+      'flowToken: deliveries.envelope',
+      'flowToken: deliveries.resource_id',
       'flowToken: exchanges.answer',
       'flowToken: exchanges.envelope',
       'flowToken: exchanges.flow_token',
       'flowToken: flow_responses.flow_token',
       'name: clients.name',
+      'name: deliveries.envelope',
       'name: exchanges.envelope',
       // The action that nobody knows.
+      'payload: deliveries.envelope',
       'payload: exchanges.action',
       'payload: exchanges.envelope',
       'phoneDigits: clients.phone_number',
+      'phoneDigits: deliveries.envelope',
       'phoneDigits: exchanges.envelope',
+      'replied: attempts.response_body',
       'replied: exchanges.answer',
     ])
   })
