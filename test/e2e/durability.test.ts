@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { databaseRun } from '../durability/database-run.ts'
+import { eventsRun } from '../durability/events-run.ts'
+import { fairnessRun } from '../durability/fairness-run.ts'
 import { killRun } from '../durability/kill-run.ts'
+import { restartRun } from '../durability/restart-run.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { endProcesses } from '../support/process.ts'
 
@@ -29,4 +32,30 @@ describe('under 100 exchanges a second', { timeout: 120_000 }, () => {
       expect(report.mostSpooled).toBeGreaterThan(sent.size / 3)
     },
   )
+})
+
+describe('asynchronous deliveries', { timeout: 120_000 }, () => {
+  it('into 100 webhooks, one of which hangs: every event arrives at the others, verified, once', async () => {
+    const database = await createTestDatabase()
+    const report = await eventsRun(database.url, 200, 4)
+    expect(report).toMatchObject({ expected: 8 * 99, arrived: 8 * 99, forged: 0, again: 0 })
+    await database.drop()
+  })
+
+  it('new ones are told while thousands wait for another webhook', async () => {
+    const database = await createTestDatabase()
+    const { exchanges, told, p95 } = await fairnessRun(database.url, 5000, 'hangs', 3)
+    expect(told).toBe(exchanges)
+    // Those that wait are attempted 15 s apart, two at a time: whoever stood behind them would be here in hours.
+    expect(p95).toBeLessThan(10_000)
+    await database.drop()
+  })
+
+  it('of two processes that are told to end in turn, under load: no exchange fails and nothing is untold', async () => {
+    const database = await createTestDatabase()
+    const report = await restartRun(database.url, 2, 15)
+    expect(report).toMatchObject({ lost: 0, twice: 0, untold: 0, badExits: 0 })
+    expect(report.ledger.answered.size).toBe(report.ledger.sent.size)
+    await database.drop()
+  })
 })
