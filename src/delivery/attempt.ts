@@ -138,7 +138,6 @@ class RunningAttempt implements ResponseHandler, LateListener {
     const isSent = this.#connectMs !== null
     this.#isListening = isSent && (this.#late?.listeners.take(this.#request.webhookId, this) ?? false)
     this.#settle({ failure: 'timeout', fault: 'tenant' }, null)
-    this.#chunks.length = 0
     if (this.#isListening) this.#timer = setTimeout(() => this.stop(), listenMs)
     else this.#abort?.()
   }

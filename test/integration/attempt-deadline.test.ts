@@ -36,6 +36,13 @@ describe('the deadline', () => {
     await eventually(() => setup.tenant.openSockets === 0)
   })
 
+  test('keeps what came of a body that did not end', async () => {
+    setup.tenant.next(does.dripping(10, 20))
+    const { received, bytes } = await setup.send({ deadlineMs })
+    expect(bytes).toBeGreaterThan(0)
+    expect(Buffer.concat(received).toString()).toMatch(/^\{"data":\{"text":"x+$/)
+  })
+
   test('ends a connect that hangs; nothing of it is left', async () => {
     const hanging = await startHangingPort()
     setup.extras.push(() => hanging.close())
