@@ -1,9 +1,11 @@
 import type { RungAlarm } from './queue.ts'
 
 /** Attempts under way at once: in this process, and of them to one webhook that answers well, and to any other. */
-export const bounds = { all: 512, proven: 16, unproven: 2 }
+export const bounds = { all: 512, proven: 8, unproven: 2 }
 /** Alarms taken and not yet under way: what 256 webhooks that hang can take, whose places are all there are. */
 const mostHeld = 16_384
+/** Webhooks that are known to answer. One that is forgotten begins with two places again. */
+const mostRemembered = 10_000
 
 interface Lane {
   /** Rung, and waiting for a place. */
@@ -28,7 +30,7 @@ export class Lanes {
 
   /** How many more alarms may be taken. */
   get room(): number {
-    return Math.max(0, Math.min(mostHeld - this.#held, 2 * (bounds.all - this.#underWay)))
+    return Math.max(0, mostHeld - this.#held)
   }
 
   /** Webhooks that have enough for now. */
@@ -46,15 +48,18 @@ export class Lanes {
   /** The next alarms that have a place, which they hold until {@link release}. */
   start(): RungAlarm[] {
     const started: RungAlarm[] = []
-    for (const lane of this.#lanes.values()) {
-      while (this.#underWay < bounds.all && lane.underWay < limitOf(lane)) {
-        const alarm = lane.held.shift()
-        if (alarm === undefined) break
-        this.#held--
-        lane.underWay++
-        this.#underWay++
-        started.push(alarm)
-      }
+    for (const [webhookId, lane] of [...this.#lanes]) {
+      if (this.#underWay >= bounds.all) break
+      const places = Math.min(limitOf(lane) - lane.underWay, bounds.all - this.#underWay)
+      const alarms = places > 0 ? lane.held.splice(0, places) : []
+      if (alarms.length === 0) continue
+      this.#held -= alarms.length
+      lane.underWay += alarms.length
+      this.#underWay += alarms.length
+      started.push(...alarms)
+      // Whoever was served comes last the next time.
+      this.#lanes.delete(webhookId)
+      this.#lanes.set(webhookId, lane)
     }
     return started
   }
@@ -65,8 +70,9 @@ export class Lanes {
     this.#underWay--
     lane.underWay--
     if (isProven !== null) lane.isProven = isProven
-    // Who has proven itself is remembered while it is busy only: forgotten, it begins with two places again.
-    if (lane.underWay === 0 && lane.held.length === 0) this.#lanes.delete(webhookId)
+    const isIdle = lane.underWay === 0 && lane.held.length === 0
+    // Who has proven itself keeps its places: with two, a webhook that is told ten times a second has no time to lose.
+    if (isIdle && (!lane.isProven || this.#lanes.size > mostRemembered)) this.#lanes.delete(webhookId)
   }
 
   /** Gives up what waits for a place. */

@@ -15,7 +15,7 @@ export interface Finished {
   readonly written: () => void
 }
 
-const groupRows = 200
+const groupRows = 500
 const retryMs = { first: 100, last: 2000 }
 
 interface HealthNote {

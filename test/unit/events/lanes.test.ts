@@ -45,7 +45,7 @@ describe('lanes', () => {
     )
   })
 
-  it('a webhook that never answered has two places, one that answers sixteen, one that fails two again', () => {
+  it('a webhook that never answered has two places, one that answers eight, one that fails two again', () => {
     const lanes = new Lanes()
     for (let ring = 0; ring < 40; ring++) lanes.add(alarm('a'))
     expect(lanes.start()).toHaveLength(bounds.unproven)
@@ -65,5 +65,16 @@ describe('lanes', () => {
     expect(lanes.room).toBeGreaterThan(0)
     lanes.add(alarm('lives'))
     expect(lanes.start().map(({ webhookId }) => webhookId)).toEqual(['lives'])
+  })
+
+  it('serves webhooks in turn where there are more alarms than places', () => {
+    const lanes = new Lanes()
+    const webhooks = Array.from({ length: bounds.all }, (_, index) => `wh-${index}`)
+    for (const webhookId of webhooks) for (let ring = 0; ring < 4; ring++) lanes.add(alarm(webhookId))
+    const first = lanes.start().map(({ webhookId }) => webhookId)
+    expect(first).toHaveLength(bounds.all)
+    for (const webhookId of first) lanes.release(webhookId, null)
+    const second = lanes.start().map(({ webhookId }) => webhookId)
+    expect(second.filter((webhookId) => first.includes(webhookId))).toEqual([])
   })
 })
