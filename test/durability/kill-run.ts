@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { eventually } from '../support/eventually.ts'
 import { type Comparison, compare, createRig, type MetaLedger, type ToldOf, toldOf } from './rig.ts'
 
 export interface KillReport extends Comparison, ToldOf {
@@ -8,6 +9,9 @@ export interface KillReport extends Comparison, ToldOf {
   readonly exitCode: number | string | null
 }
 
+/** At least so many exchanges are answered by each process before it is killed. */
+export const answersBetweenKills = 10
+
 /** Kills Relevo at random moments under load, then compares what Meta saw with the log. */
 export async function killRun(databaseUrl: string, kills: number, rate: number): Promise<KillReport> {
   const { rig, first } = await createRig(databaseUrl)
@@ -16,7 +20,10 @@ export async function killRun(databaseUrl: string, kills: number, rate: number):
     const enough = new AbortController()
     const loading = rig.load(rate, 3600, enough.signal)
     for (let kill = 0; kill < kills; kill++) {
-      await delay(100 + Math.random() * 1500)
+      // Of a process that answers: a slow machine takes its time until one does.
+      const answered = rig.answered()
+      await eventually(() => rig.answered() >= answered + answersBetweenKills, { timeoutMs: 30_000 })
+      await delay(Math.random() * 1500)
       relevo.child.kill('SIGKILL')
       await relevo.ended()
       relevo = await rig.start()

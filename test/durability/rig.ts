@@ -33,6 +33,8 @@ export interface Rig {
   passedOn(): number
   /** Exchanges per second for so long, or until the signal, whether Relevo is there or not. */
   load(rate: number, seconds: number, signal?: AbortSignal): Promise<MetaLedger>
+  /** How many calls got the tenant's reply, over all loads. */
+  answered(): number
   metric(name: string): Promise<number>
   /** One more webhook for all exchanges. Returns its signing secret. */
   addWebhook(name: string, url: string): Promise<string>
@@ -83,8 +85,10 @@ export async function createRig(databaseUrl: string, instances = 1): Promise<{ r
   const first = await start()
   const { api, ...target } = await register(`http://127.0.0.1:${port}`, adminToken, tenant.url)
   const client = createMetaClient({ ...target, maxSockets: 64 })
+  let replies = 0
   const rig: Rig = {
     start,
+    answered: () => replies,
     async load(rate, seconds, signal) {
       const [sent, answered] = [new Set<string>(), new Set<string>()]
       const next = () => {
@@ -92,8 +96,10 @@ export async function createRig(databaseUrl: string, instances = 1): Promise<{ r
         sent.add(flowToken)
         const judge = ({ problem, answer }: { problem: string | null; answer: unknown }) => {
           const reason = problem ?? (isReply(answer) ? null : 'not the tenant’s reply')
-          if (reason === null) answered.add(flowToken)
-          return reason
+          if (reason !== null) return reason
+          answered.add(flowToken)
+          replies++
+          return null
         }
         return { message: writeMessage({ name: 'open', action: 'INIT' }, flowToken), judge }
       }
