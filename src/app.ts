@@ -10,7 +10,7 @@ import type { WorkspaceId } from './domain/ids.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
-import { enqueue, ringAnew } from './events/announcement.ts'
+import { ringAnew } from './events/announcement.ts'
 import { Backlog } from './events/backlog.ts'
 import { DeliveryWorker } from './events/delivery-worker.ts'
 import { Queue } from './events/queue.ts'
@@ -106,6 +106,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     database,
     queue,
     webhooks: webhookBook,
+    isLong: (webhookId) => backlog.isLong(webhookId),
     attempt: (request) => sendAttempt(asynchronous, request),
     interrupt: () => asynchronous.interrupt(),
     userAgent: config.WEBHOOK_USER_AGENT,
@@ -113,13 +114,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     metrics,
   })
   const wake = () => worker.wake()
-  const writer = new RowWriter(
-    database,
-    (tx, deliveries) => enqueue({ queue, backlog }, tx, deliveries),
-    wake,
-    log,
-    metrics,
-  )
+  const writer = new RowWriter({ database, queue, backlog, attempts: worker, log, metrics })
   const recorder = new Recorder({ writer, spool, log, metrics })
   const announcer = new Announcer(backlog, (deliveries) => recorder.told(deliveries))
   const interrupted = new InterruptedSweep(database, recorder, log)

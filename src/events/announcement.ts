@@ -1,3 +1,4 @@
+import { asynchronousDeadlineMs } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import { newUuid, type WorkspaceId } from '../domain/ids.ts'
 import type { WebhookFormat } from '../domain/webhook.ts'
@@ -46,19 +47,29 @@ export function deliveriesTo(
   }))
 }
 
-/** Writes deliveries and sets their alarms in the transaction `tx`. Repeatable. */
+/** Whether a new delivery waits for an attempt. */
+export const waits = ({ reason, envelope }: NewDelivery): boolean => reason === null && envelope !== null
+
+/**
+ * When the alarm of a delivery rings that its maker attempts from memory: that one died, or the database did not take what became of it.
+ * Longer than an attempt and its writing down; with the take, within the 45 s of contract.md §4.
+ */
+const heldMs = asynchronousDeadlineMs + 15_000
+
+/** Writes deliveries and sets their alarms in the transaction `tx`. Repeatable. `heldIds`: those that are attempted from memory. */
 export async function enqueue(
   { queue, backlog }: { readonly queue: Queue; readonly backlog: Backlog },
   tx: SqlTransaction,
   deliveries: readonly NewDelivery[],
+  heldIds: ReadonlySet<string> = new Set(),
 ): Promise<void> {
   if (deliveries.length === 0) return
-  const waiting = deliveries.filter(({ reason, envelope }) => reason === null && envelope !== null)
-  const alarms = waiting.map(({ id, workspaceId, webhookId }) => ({
+  const heldTo = new Date(Date.now() + heldMs)
+  const alarms = deliveries.filter(waits).map(({ id, workspaceId, webhookId }) => ({
     deliveryId: id,
     workspaceId,
     webhookId,
-    dueAt: null,
+    dueAt: heldIds.has(id) ? heldTo : null,
     place: backlog.isLong(webhookId) ? ('back' as const) : ('front' as const),
   }))
   await Promise.all([insertDeliveries(tx, deliveries), queue.set(statementsOf(tx), alarms)])

@@ -3,8 +3,9 @@ import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { within } from '../ops/within.ts'
 import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
 import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
-import { ringAnew } from './announcement.ts'
+import { ringAnew, waits } from './announcement.ts'
 import { createAttemptRunner } from './attempt-runner.ts'
 import { Lanes } from './lanes.ts'
 import { PacedLook } from './paced-look.ts'
@@ -16,6 +17,8 @@ export interface DeliveryWorkerParts {
   readonly database: Database
   readonly queue: Queue
   readonly webhooks: WebhookBook
+  /** Whether so many wait for a webhook that its new ones stand behind those of others. */
+  readonly isLong: (webhookId: string) => boolean
   /** Makes one request, on connections that exchanges do not use. Never rejects. */
   readonly attempt: (request: SignedRequest) => Promise<Attempt>
   /** Ends the requests that are under way. */
@@ -23,6 +26,15 @@ export interface DeliveryWorkerParts {
   readonly userAgent: string
   readonly log: Log
   readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
+}
+
+/** New deliveries that have a place before they are written. One of the two is to be called. */
+export interface HeldDeliveries {
+  readonly ids: ReadonlySet<string>
+  /** They are written: their first attempts are made. */
+  start(): void
+  /** They are not written, or not known to be. */
+  release(): void
 }
 
 const takeLimit = 500
@@ -74,6 +86,24 @@ export class DeliveryWorker {
     this.#looks.back.wake()
   }
 
+  /**
+   * Holds a place for each new delivery whose webhook has one free: it is attempted from memory, and its alarm is for the case that this process
+   * dies. All others wait in the queue.
+   */
+  hold(deliveries: readonly NewDelivery[]): HeldDeliveries {
+    const isHeld = (delivery: NewDelivery) =>
+      waits(delivery) && !this.#parts.isLong(delivery.webhookId) && this.#lanes.hold(delivery.webhookId)
+    const held = this.#stopping.signal.aborted ? [] : deliveries.filter(isHeld)
+    return {
+      ids: new Set(held.map(({ id }) => id)),
+      start: () => held.length > 0 && void this.#startHeld(held),
+      release: () => {
+        for (const { webhookId } of held) this.#lanes.release(webhookId, null)
+        this.#start()
+      },
+    }
+  }
+
   /** Takes no more, lets what is under way end for `graceMs`, gives the rest back to the queue. */
   async close(graceMs: number): Promise<void> {
     this.#stopping.abort()
@@ -94,9 +124,11 @@ export class DeliveryWorker {
     let taken = 0
     try {
       for (let round = 0; round < mostRounds; round++) {
-        const alarms = await this.#takeOnce(place, [...exceptWebhooks])
+        const limit = Math.min(takeLimit, this.#lanes.room)
+        const alarms = await this.#takeOnce(place, limit, [...exceptWebhooks])
         taken += alarms.length
         const crowded = crowdedIn(alarms)
+        if (crowded.length === 0 && alarms.length < limit && place === 'front') this.#lanes.caughtUp(exceptWebhooks)
         if (crowded.length === 0) break
         // The queue gives the oldest alarms, less those that are too many of one webhook: others may stand behind them.
         for (const webhookId of crowded) exceptWebhooks.add(webhookId)
@@ -108,12 +140,13 @@ export class DeliveryWorker {
     }
   }
 
-  async #takeOnce(place: AlarmPlace, exceptWebhooks: readonly string[]): Promise<RungAlarm[]> {
-    const limit = Math.min(takeLimit, this.#lanes.room)
+  async #takeOnce(place: AlarmPlace, limit: number, exceptWebhooks: readonly string[]): Promise<RungAlarm[]> {
     if (limit === 0) return []
     const options = { place, limit, perWebhook: takenPerWebhook, exceptWebhooks }
     const alarms = await storing('take alarms', () => this.#parts.queue.take(options))
     for (const alarm of alarms) {
+      // Ours already: it was long under way, or waits to be written.
+      if (this.#taken.has(alarm.deliveryId)) continue
       this.#taken.set(alarm.deliveryId, alarm)
       this.#lanes.add(alarm)
     }
@@ -131,16 +164,28 @@ export class DeliveryWorker {
 
   async #startAll(): Promise<void> {
     for (let alarms = this.#lanes.start(); alarms.length > 0; alarms = this.#lanes.start()) {
-      try {
-        const deliveries = await loadWaiting(this.#parts.database.work, alarms)
-        const webhooks = await this.#parts.webhooks.load(deliveries)
-        const byId = new Map(deliveries.map((delivery) => [delivery.id, delivery]))
-        for (const alarm of alarms) this.#begin(alarm, byId.get(alarm.deliveryId), webhooks.get(alarm.webhookId))
-      } catch (error) {
-        this.#failed(error, 'deliveries were not read')
-        for (const { webhookId } of alarms) this.#lanes.release(webhookId, null)
-        await this.#giveBack(alarms)
-      }
+      const rung = alarms
+      await this.#beginAll(rung, () => loadWaiting(this.#parts.database.work, rung))
+    }
+  }
+
+  async #startHeld(held: readonly NewDelivery[]): Promise<void> {
+    const alarms = held.map(({ id: deliveryId, workspaceId, webhookId }) => ({ deliveryId, workspaceId, webhookId }))
+    for (const alarm of alarms) this.#taken.set(alarm.deliveryId, alarm)
+    await this.#beginAll(alarms, async () => held.flatMap(firstAttemptOf))
+  }
+
+  async #beginAll(alarms: readonly RungAlarm[], load: () => Promise<readonly WaitingDelivery[]>): Promise<void> {
+    try {
+      const deliveries = await load()
+      const webhooks = await this.#parts.webhooks.load(deliveries)
+      this.#stopping.signal.throwIfAborted()
+      const byId = new Map(deliveries.map((delivery) => [delivery.id, delivery]))
+      for (const alarm of alarms) this.#begin(alarm, byId.get(alarm.deliveryId), webhooks.get(alarm.webhookId))
+    } catch (error) {
+      this.#failed(error, 'deliveries were not read')
+      for (const { webhookId } of alarms) this.#lanes.release(webhookId, null)
+      await this.#giveBack(alarms)
     }
     this.#parts.metrics.deliveriesUnderWay(this.#lanes.underWay)
   }
@@ -218,6 +263,10 @@ export class DeliveryWorker {
     if (error instanceof StorageError && error.unavailable) this.#parts.database.renew()
     if (!this.#stopping.signal.aborted) this.#parts.log.warn({ error }, message)
   }
+}
+
+function firstAttemptOf({ envelope, createdAt: dueAt, ...delivery }: NewDelivery): WaitingDelivery[] {
+  return envelope === null ? [] : [{ ...delivery, envelope, dueAt, attempts: 0, failures: 0 }]
 }
 
 /** Webhooks of which so many were taken that there may be more. */

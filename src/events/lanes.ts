@@ -13,6 +13,8 @@ interface Lane {
   underWay: number
   /** Whether its last attempt was a success. */
   isProven: boolean
+  /** Whether some stand in the queue for want of a place: new ones come after them. */
+  isBehind: boolean
 }
 
 /**
@@ -38,6 +40,26 @@ export class Lanes {
     return [...this.#lanes].flatMap(([webhookId, lane]) =>
       lane.underWay + lane.held.length >= limitOf(lane) ? [webhookId] : [],
     )
+  }
+
+  /** Takes a place for a delivery that is in no queue, until {@link release}. False: there is none, or others of its webhook wait for one. */
+  hold(webhookId: string): boolean {
+    const lane = this.#laneOf(webhookId)
+    const isFree = lane.underWay + lane.held.length < limitOf(lane) && this.#underWay < bounds.all
+    lane.isBehind ||= !isFree
+    if (lane.isBehind) return false
+    lane.underWay++
+    this.#underWay++
+    return true
+  }
+
+  /** The queue was looked through, and what it had of all webhooks but these was taken. */
+  caughtUp(except: ReadonlySet<string>): void {
+    for (const [webhookId, lane] of [...this.#lanes]) {
+      if (!lane.isBehind || except.has(webhookId)) continue
+      lane.isBehind = false
+      this.#forgetIdle(webhookId, lane)
+    }
   }
 
   add(alarm: RungAlarm): void {
@@ -70,9 +92,7 @@ export class Lanes {
     this.#underWay--
     lane.underWay--
     if (isProven !== null) lane.isProven = isProven
-    const isIdle = lane.underWay === 0 && lane.held.length === 0
-    // Who has proven itself keeps its places: with two, a webhook that is told ten times a second has no time to lose.
-    if (isIdle && (!lane.isProven || this.#lanes.size > mostRemembered)) this.#lanes.delete(webhookId)
+    this.#forgetIdle(webhookId, lane)
   }
 
   /** Gives up what waits for a place. */
@@ -82,8 +102,14 @@ export class Lanes {
     return drained
   }
 
+  #forgetIdle(webhookId: string, { underWay, held, isProven, isBehind }: Lane): void {
+    const isIdle = underWay === 0 && held.length === 0 && !isBehind
+    // Who has proven itself keeps its places: with two, a webhook that is told ten times a second has no time to lose.
+    if (isIdle && (!isProven || this.#lanes.size > mostRemembered)) this.#lanes.delete(webhookId)
+  }
+
   #laneOf(webhookId: string): Lane {
-    const lane = this.#lanes.get(webhookId) ?? { held: [], underWay: 0, isProven: false }
+    const lane = this.#lanes.get(webhookId) ?? { held: [], underWay: 0, isProven: false, isBehind: false }
     this.#lanes.set(webhookId, lane)
     return lane
   }

@@ -1,25 +1,37 @@
+import { enqueue } from '../events/announcement.ts'
+import type { Backlog } from '../events/backlog.ts'
+import type { HeldDeliveries } from '../events/delivery-worker.ts'
+import type { Queue } from '../events/queue.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { type Database, StorageError } from '../storage/database.ts'
-import { type Enqueue, replayExchanges, writeExchanges } from '../storage/exchanges.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
+import { type ExchangeGroup, replayExchanges, writeExchanges } from '../storage/exchanges.ts'
 import { groupOf, type Row } from './row.ts'
+
+export interface RowWriterParts {
+  readonly database: Database
+  readonly queue: Queue
+  readonly backlog: Backlog
+  /** Who makes the attempts of deliveries in this process. */
+  readonly attempts: { hold(deliveries: readonly NewDelivery[]): HeldDeliveries; wake(): void }
+  readonly log: Log
+  readonly metrics: Metrics
+}
 
 /** Writes groups of rows to the database and knows whether it takes them. */
 export class RowWriter {
+  readonly #parts: RowWriterParts
   readonly #database: Database
   readonly #log: Log
   readonly #metrics: Metrics
-  readonly #enqueue: Enqueue
-  readonly #told: () => void
   #away = false
 
-  /** `told` is called when deliveries were written. */
-  constructor(database: Database, enqueue: Enqueue, told: () => void, log: Log, metrics: Metrics) {
-    this.#database = database
-    this.#enqueue = enqueue
-    this.#told = told
-    this.#log = log
-    this.#metrics = metrics
+  constructor(parts: RowWriterParts) {
+    this.#parts = parts
+    this.#database = parts.database
+    this.#log = parts.log
+    this.#metrics = parts.metrics
   }
 
   /** Whether the last write found no database. */
@@ -64,10 +76,30 @@ export class RowWriter {
   }
 
   async #insert(rows: readonly Row[], isReplay: boolean): Promise<void> {
-    const write = isReplay ? replayExchanges : writeExchanges
+    const { sql } = this.#database
     const group = groupOf(rows)
-    await write(this.#database.sql, group, this.#enqueue)
-    if (group.deliveries.length > 0) this.#told()
+    if (isReplay) {
+      // Some may be written, and delivered, already: what is attempted comes out of the queue, which looks at the row first.
+      await replayExchanges(sql, group, (tx, deliveries) => enqueue(this.#parts, tx, deliveries))
+      if (group.deliveries.length > 0) this.#parts.attempts.wake()
+    } else {
+      await this.#insertNew(group)
+    }
+  }
+
+  async #insertNew(group: ExchangeGroup): Promise<void> {
+    const { attempts } = this.#parts
+    const held = attempts.hold(group.deliveries)
+    try {
+      await writeExchanges(this.#database.sql, group, (tx, deliveries) =>
+        enqueue(this.#parts, tx, deliveries, held.ids),
+      )
+    } catch (error) {
+      held.release()
+      throw error
+    }
+    held.start()
+    if (held.ids.size < group.deliveries.length) attempts.wake()
   }
 }
 

@@ -123,6 +123,24 @@ describe('an observer of an exchange', () => {
     await only(account, 'delivered')
   })
 
+  it('is attempted by the process that was asked; the alarm is for its death, and rings in vain while it lives', async () => {
+    const { account } = await accountWith({})
+    answering.always(reply({ data: {} }))
+    told.next(silence(), reply({}))
+    await account.meta.init('under-way')
+    const isTold = (token: string) => told.received.some(({ headers }) => headers['x-webhook-resource-id'] === token)
+    await eventually(() => isTold('under-way'))
+    const [{ id }] = await deliveriesOf(account)
+    const job = async () =>
+      (await sql`select state, start_after > now() as waits from relevo_queue.job where id = ${id}`)[0]
+    expect(await job()).toEqual({ state: 'created', waits: true })
+    await makeDue(id)
+    await eventually(async () => (await job())?.state === 'active')
+    // Had it been attempted again, then before this one, and as a surprise.
+    await account.meta.init('after-it')
+    await eventually(() => isTold('after-it'))
+  })
+
   it('in plain format gets what Meta sent', async () => {
     const { account } = await accountWith({ format: 'plain' })
     answering.next(reply({ data: {} }))

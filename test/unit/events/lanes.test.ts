@@ -11,6 +11,8 @@ describe('lanes', () => {
     const webhookId = fc.constantFrom('a', 'b', 'c')
     const step = fc.oneof(
       fc.record({ kind: fc.constant('rings' as const), webhookId, count: fc.integer({ min: 1, max: 40 }) }),
+      fc.record({ kind: fc.constant('comes' as const), webhookId }),
+      fc.record({ kind: fc.constant('looked' as const) }),
       fc.record({ kind: fc.constant('ends' as const), at: fc.nat(), isProven: fc.constantFrom(true, false, null) }),
     )
     fc.assert(
@@ -27,6 +29,10 @@ describe('lanes', () => {
           if (step.kind === 'rings') {
             for (let ring = 0; ring < step.count; ring++) lanes.add(alarm(step.webhookId))
             added += step.count
+          } else if (step.kind === 'comes') {
+            if (lanes.hold(step.webhookId)) underWay.push(alarm(step.webhookId))
+          } else if (step.kind === 'looked') {
+            lanes.caughtUp(new Set(lanes.full()))
           } else if (underWay.length > 0) {
             const [ended] = underWay.splice(step.at % underWay.length, 1)
             if (ended === undefined) continue
@@ -54,6 +60,22 @@ describe('lanes', () => {
     expect(lanes.start()).toHaveLength(bounds.proven - 1)
     for (let end = 0; end < bounds.proven - 1; end++) lanes.release('a', false)
     expect(lanes.start()).toHaveLength(bounds.unproven - 1)
+  })
+
+  it('a new delivery has a place at once, unless others of its webhook wait for one, here or in the queue', () => {
+    const lanes = new Lanes()
+    expect([lanes.hold('a'), lanes.hold('a'), lanes.hold('a')]).toEqual([true, true, false])
+    lanes.release('a', true)
+    // The third stands in the queue.
+    expect(lanes.hold('a')).toBe(false)
+    lanes.caughtUp(new Set(['a']))
+    expect(lanes.hold('a')).toBe(false)
+    lanes.caughtUp(new Set())
+    expect(lanes.hold('a')).toBe(true)
+    for (let ring = 0; ring < 40; ring++) lanes.add(alarm('b'))
+    expect(lanes.start()).toHaveLength(bounds.unproven)
+    lanes.release('b', true)
+    expect(lanes.hold('b')).toBe(false)
   })
 
   it('a hundred webhooks that hang leave room for others', () => {
