@@ -1,5 +1,5 @@
 import { type MasterKeys, openSecret, type SecretPlace } from '../crypto/sealed-secret.ts'
-import type { WebhookSigningSecrets } from '../crypto/webhook-signature.ts'
+import { readSigningSecret, type SigningSecret, type WebhookSigningSecrets } from '../crypto/webhook-signature.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { SealedRow, StoredWebhook } from '../storage/account-config.ts'
 
@@ -46,22 +46,22 @@ export function webhookSigning(
     return Object.fromEntries(Object.entries(stored).filter(([name]) => !ownNames.test(name)))
   })
   const opened = once(() =>
-    signingSecrets.map((row) => ({
-      expiresAt: row.expiresAt,
-      secret: unsealer.openAll([row], 'webhook_secret', workspaceId)[0]?.toString(),
-    })),
+    signingSecrets.flatMap(({ expiresAt, ...row }) =>
+      unsealer
+        .openAll([row], 'webhook_secret', workspaceId)
+        .map((plain) => ({ expiresAt, secret: readSigningSecret(plain.toString()) })),
+    ),
   )
   return { headers, signingSecrets: (now) => liveSecrets(opened(), now) }
 }
 
 function liveSecrets(
-  secrets: readonly { expiresAt: Date | null; secret: string | undefined }[],
+  secrets: readonly { readonly expiresAt: Date | null; readonly secret: SigningSecret }[],
   now: Date,
 ): WebhookSigningSecrets {
-  let current: string | null = null
-  const previous: string[] = []
+  let current: SigningSecret | null = null
+  const previous: SigningSecret[] = []
   for (const { expiresAt, secret } of secrets) {
-    if (secret === undefined) continue
     if (expiresAt === null) current = secret
     else if (expiresAt > now) previous.push(secret)
   }

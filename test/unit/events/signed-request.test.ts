@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { readSigningSecret } from '../../../src/crypto/webhook-signature.ts'
 import { maxReplyBytes, resourceIdHeader, type SignedWebhook, signRequest } from '../../../src/events/signed-request.ts'
 
 const bytes = Buffer.from('{"id":"1","text":"é\\/"}')
@@ -31,7 +32,10 @@ function webhook({ current = null, previous = [], headers = {} }: Given = {}): S
     id: 'wh_1',
     url: 'https://tenant.example/hook',
     headers: () => headers,
-    signingSecrets: () => ({ current, previous }),
+    signingSecrets: () => ({
+      current: current === null ? null : readSigningSecret(current),
+      previous: previous.map(readSigningSecret),
+    }),
   }
 }
 
