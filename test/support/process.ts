@@ -21,10 +21,13 @@ export interface RelevoProcess {
 
 const running = new Set<ChildProcess>()
 
+/** Half of what a start costs is compiling: 3.1 s of CPU, then 1.7, on a slow machine. */
+const compiled = join(root, 'node_modules/.cache/node')
+
 /** Runs `relevo …` as a supervisor would, with no environment but this. Unless it names a DATA_DIR, one of its own. */
 export function runRelevo(args: readonly string[], environment: Record<string, string> = {}): RelevoProcess {
   const ownDataDir = environment.DATA_DIR === undefined ? mkdtempSync(join(tmpdir(), 'relevo-data-')) : null
-  const env = { PATH: '/usr/bin:/bin', DATA_DIR: ownDataDir ?? '', ...environment }
+  const env = { PATH: '/usr/bin:/bin', NODE_COMPILE_CACHE: compiled, DATA_DIR: ownDataDir ?? '', ...environment }
   const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   let printed = ''
