@@ -34,13 +34,30 @@ export function newWorkspaceId(): WorkspaceId {
 
 /** A UUIDv7 (RFC 9562) in its canonical text form: exchange and envelope ids. Ids of one process sort in the order they were made. */
 export function newUuid(unixMs: number = Date.now()): string {
-  const hex = Array.from(uuidV7Bytes(unixMs), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  let hex = ''
+  for (const byte of uuidV7Bytes(unixMs)) hex += hexOf[byte]
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
 /** The pattern of a kind's ids, for schemas. */
 export function idPattern(kind: IdKind): RegExp {
   return new RegExp(`^${idPrefixes[kind]}_[${alphabet}]{26}$`)
+}
+
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+// Random bytes are drawn for many ids at once: a call for each cost more than all else that an id takes.
+const drawn = new Uint8Array(4096)
+let usedTo = drawn.length
+
+/** Random bytes that nobody had before; at most 4096. */
+function randomBytes(count: number): Uint8Array {
+  if (usedTo + count > drawn.length) {
+    crypto.getRandomValues(drawn)
+    usedTo = 0
+  }
+  usedTo += count
+  return drawn.slice(usedTo - count, usedTo)
 }
 
 let lastMs = 0
@@ -55,9 +72,9 @@ function uuidV7Bytes(unixMs: number): Uint8Array {
     lastMs++
     sequence = 0
   }
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  new DataView(bytes.buffer).setUint16(0, Math.floor(lastMs / 2 ** 32))
-  new DataView(bytes.buffer).setUint32(2, lastMs >>> 0)
+  const bytes = randomBytes(16)
+  const high = Math.floor(lastMs / 2 ** 32)
+  bytes.set([high >>> 8, high, lastMs >>> 24, lastMs >>> 16, lastMs >>> 8, lastMs])
   bytes[6] = 0x70 | (sequence >>> 8)
   bytes[7] = sequence & 0xff
   bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
@@ -65,7 +82,8 @@ function uuidV7Bytes(unixMs: number): Uint8Array {
 }
 
 function randomBits(count: number): number {
-  return (crypto.getRandomValues(new Uint16Array(1))[0] ?? 0) & (2 ** count - 1)
+  const [high = 0, low = 0] = randomBytes(2)
+  return ((high << 8) | low) & (2 ** count - 1)
 }
 
 function base32(bytes: Uint8Array): string {
