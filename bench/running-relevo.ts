@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createChildren } from '../src/demo/children.ts'
 import { type Api, apiOf, text } from '../src/demo/registration.ts'
+import { migrate } from '../src/migrate.ts'
 import { writeMessage } from '../src/simulator/message.ts'
-import { createMetaClient } from '../src/simulator/meta-client.ts'
+import { createMetaClient, type MetaClient } from '../src/simulator/meta-client.ts'
 import { newFlowToken } from '../src/simulator/simulate.ts'
+import { startEmbedded } from '../src/storage/embedded.ts'
+import { pin } from '../test/durability/cores.ts'
+import { freshDataDir, removeEmbedded } from '../test/support/embedded.ts'
+import { type RelevoProcess, runRelevo } from '../test/support/process.ts'
+
+const root = join(import.meta.dirname, '..')
 
 /** A whole Relevo in a process of its own, on an embedded database, with a tenant that answers at once in another. */
 export interface RunningRelevo {
@@ -14,8 +19,8 @@ export interface RunningRelevo {
   readonly api: Api
   /** The database's superuser URL. */
   readonly databaseUrl: string
-  /** One exchange after the other; throws when an answer is wrong. */
-  play(count: number): Promise<void>
+  /** Exchanges, so many at once; throws when an answer is wrong. Absent: one after the other. */
+  play(count: number, atOnce?: number): Promise<void>
   /** One value of the relay's /metrics. */
   metric(name: string): Promise<number>
   /** CPU of the relay's process so far, user and system, ms. */
@@ -24,34 +29,48 @@ export interface RunningRelevo {
   residentMiB(): Promise<number>
 }
 
-/** `prepare` runs on the empty, migrated database before Relevo loads it. */
+/**
+ * The relay on one core, all else on the other. `prepare` runs on the empty, migrated database before Relevo loads it; `environment`: further
+ * variables of the relay.
+ */
 export async function withRelevo(
   measure: (relevo: RunningRelevo) => Promise<void>,
   prepare: (databaseUrl: string) => Promise<void> = async () => {},
+  environment: Record<string, string> = {},
 ): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'relevo-bench-'))
-  const children = createChildren(join(import.meta.dirname, '..'), new AbortController().signal)
-  const settings = {
-    PORT: '0',
-    DATA_DIR: folder,
-    WEBHOOK_ALLOW_HTTP: 'true',
-    WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
-    API_RATE_LIMIT: '100000',
-    PATH: '/usr/bin:/bin',
-  }
+  pin(process.pid, 1)
+  const dataDir = await freshDataDir()
+  const server = await startEmbedded({ dataDir })
+  const children = createChildren(root, new AbortController().signal)
+  const adminToken = randomBytes(24).toString('hex')
+  const relevo: RelevoProcess[] = []
   try {
-    const first = await children.start('relevo', ['src/cli.ts', 'serve'], settings)
-    const databaseUrl = await databaseUrlOf(folder)
-    await prepare(databaseUrl)
-    // A second process on the same database: it loads what was prepared.
-    const url = await children.start('relevo', ['src/cli.ts', 'serve'], settings)
+    await migrate(server.url)
+    await prepare(server.url)
+    const settings = {
+      PORT: '0',
+      DATABASE_URL: server.url,
+      MASTER_KEY: randomBytes(32).toString('base64'),
+      ADMIN_TOKEN: adminToken,
+      WEBHOOK_ALLOW_HTTP: 'true',
+      WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
+      API_RATE_LIMIT: '100000',
+      ...environment,
+    }
+    const started = runRelevo(['serve'], settings)
+    relevo.push(started)
+    const url = await started.listening()
+    pin(started.pid, 0)
     const tenantUrl = await children.start('tenant', ['bench/tenant.ts'], {})
-    void first
-    const adminToken = (await readFile(join(folder, 'admin-token'), 'utf8')).trim()
-    await measure(await register(url, adminToken, tenantUrl, databaseUrl))
+    await measure(await register(url, adminToken, tenantUrl, server.url))
   } finally {
     await children.stop()
-    await rm(folder, { recursive: true, force: true })
+    for (const { child, ended } of relevo) {
+      child.kill('SIGTERM')
+      await ended()
+    }
+    await server.stop()
+    await removeEmbedded(dataDir)
   }
 }
 
@@ -81,24 +100,25 @@ async function register(
     api,
     databaseUrl,
     metric,
-    async play(count) {
-      for (let call = 0; call < count; call++) {
-        const { problem } = await meta.exchange(writeMessage({ name: 'open', action: 'INIT' }, newFlowToken()))
-        if (problem !== null) throw new Error(`an answer was wrong: ${problem}`)
-      }
-    },
+    play: (count, atOnce = 1) => playExchanges(meta, count, atOnce),
     cpuMs: async () => (await metric('process_cpu_seconds_total')) * 1000,
     residentMiB: async () => (await metric('process_resident_memory_bytes')) / 2 ** 20,
   }
 }
 
-async function databaseUrlOf(folder: string): Promise<string> {
-  const postmaster = (await readFile(join(folder, 'postgresql', 'postmaster.pid'), 'utf8')).split('\n')
-  const password = (await readFile(join(folder, 'database-password'), 'utf8')).trim()
-  return `postgres://relevo:${encodeURIComponent(password)}@127.0.0.1:${postmaster[3]?.trim()}/relevo`
-}
-
 /** The value at a share of the way through sorted values. */
 export function at(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN
+}
+
+/** So many exchanges at once, until `count` are done. Throws when an answer is not the tenant's. */
+export async function playExchanges(meta: MetaClient, count: number, atOnce: number): Promise<void> {
+  let left = count
+  const one = async () => {
+    while (left-- > 0) {
+      const { kind, problem } = await meta.exchange(writeMessage({ name: 'open', action: 'INIT' }, newFlowToken()))
+      if (kind !== 'screen') throw new Error(`an answer was wrong: ${problem ?? kind}`)
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, one))
 }

@@ -49,7 +49,7 @@ export function runRelevo(args: readonly string[], environment: Record<string, s
           if (child.exitCode !== null) throw new Error(`relevo ended with ${child.exitCode}: ${printed}`)
           return null
         },
-        { timeoutMs: 25_000 },
+        { timeoutMs: 50_000 },
       ),
     ended: () => closed,
   }

@@ -1,0 +1,53 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { createChildren } from '../src/demo/children.ts'
+import { createMetaClient } from '../src/simulator/meta-client.ts'
+import { pin } from '../test/durability/cores.ts'
+import { playExchanges, type RunningRelevo } from './running-relevo.ts'
+
+/** As many at once as keep the group commits busy, and far fewer than a core can do: nothing is shed and nothing waits for long. */
+const atOnce = 16
+
+export interface Count {
+  readonly warmUp: number
+  readonly measured: number
+}
+
+/** CPU of the relay's process per exchange, ms, of user and system. */
+export async function relayCpuMs({ play, cpuMs }: RunningRelevo, { warmUp, measured }: Count): Promise<number> {
+  await play(warmUp, atOnce)
+  const before = await cpuMs()
+  await play(measured, atOnce)
+  return ((await cpuMs()) - before) / measured
+}
+
+/** CPU of one RSA-2048 OAEP decryption, ms, on the core that the relay has. */
+export function rsaCpuMs(): number {
+  const args = ['-c', '0', process.execPath, join(import.meta.dirname, 'rsa.ts')]
+  return Number(execFileSync('taskset', args, { encoding: 'utf8' }))
+}
+
+/** CPU per request of an endpoint built as the public samples are, ms, on the core that the relay has. */
+export async function naiveCpuMs({ warmUp, measured }: Count): Promise<number> {
+  const children = createChildren(join(import.meta.dirname, '..'), new AbortController().signal)
+  const appSecret = randomBytes(16).toString('hex')
+  try {
+    const url = await children.start('naive server', ['bench/naive-server.ts', appSecret], {})
+    const ask = async (path: string) => (await fetch(`${url}${path}`)).text()
+    pin(Number(await ask('/pid')), 0)
+    const meta = createMetaClient({ endpointUri: `${url}/`, publicKeyPem: await ask('/public-key'), appSecret })
+    const cpuMs = async () => {
+      const { user, system } = JSON.parse(await ask('/cpu'))
+      return (user + system) / 1000
+    }
+    await playExchanges(meta, warmUp, atOnce)
+    const before = await cpuMs()
+    await playExchanges(meta, measured, atOnce)
+    const spent = ((await cpuMs()) - before) / measured
+    meta.close()
+    return spent
+  } finally {
+    await children.stop()
+  }
+}
