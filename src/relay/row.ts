@@ -1,6 +1,7 @@
 import { deserialize, serialize } from 'node:v8'
 import type { NewDelivery } from '../storage/deliveries.ts'
-import type { ClosedExchange, ExchangeGroup, LateReply, OpenedExchange } from '../storage/exchanges.ts'
+import type { ClosedExchange, OpenedExchange } from '../storage/exchange-record.ts'
+import type { ExchangeGroup, LateReply } from '../storage/exchanges.ts'
 
 /**
  * One row to write: what opens an exchange, what closes it, how late its reply came, or nothing but what is told of exchanges; and what is

@@ -27,7 +27,7 @@ export async function flowTokensOfMessages(
 
 /** A flow token as it is stored, and so as it comes back. */
 export function storedFlowToken(flowToken: string): string {
-  return storable(flowToken).toWellFormed()
+  return storable(flowToken)
 }
 
 /**

@@ -234,7 +234,7 @@ async function runScript(client: postgres.Sql | postgres.TransactionSql, text: s
   }
 }
 
-/** PostgreSQL's text has no NUL: what phones send is stored with the replacement character in its place. */
+/** PostgreSQL's text has no NUL, and UTF-8 no half of a surrogate pair: what phones send is stored with the replacement character in their place. */
 export function storable(value: string): string {
-  return value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value
+  return (value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value).toWellFormed()
 }

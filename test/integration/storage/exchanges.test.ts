@@ -2,11 +2,10 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import {
-  type ClosedExchange,
   closeInterrupted,
   type ExchangeGroup,
-  type OpenedExchange,
   replayExchanges,
   writeExchanges,
 } from '../../../src/storage/exchanges.ts'

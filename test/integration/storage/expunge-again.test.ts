@@ -4,12 +4,8 @@ import { sha256 } from '../../../src/crypto/digest.ts'
 import { firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
-import {
-  type ClosedExchange,
-  type OpenedExchange,
-  replayExchanges,
-  writeExchanges,
-} from '../../../src/storage/exchanges.ts'
+import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
+import { replayExchanges, writeExchanges } from '../../../src/storage/exchanges.ts'
 import { expungeClient } from '../../../src/storage/expunge.ts'
 import { expungeAgain } from '../../../src/storage/expunge-again.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'

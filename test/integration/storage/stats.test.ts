@@ -5,13 +5,8 @@ import { growth, leastMs } from '../../../src/domain/histogram.ts'
 import { newUuid, newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
 import type { Outcome } from '../../../src/domain/outcome.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
-import {
-  type ClosedExchange,
-  closeInterrupted,
-  type OpenedExchange,
-  replayExchanges,
-  writeExchanges,
-} from '../../../src/storage/exchanges.ts'
+import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
+import { closeInterrupted, replayExchanges, writeExchanges } from '../../../src/storage/exchanges.ts'
 import { readStats, type Stats, type StatsQuery } from '../../../src/storage/stats.ts'
 import { deleteStatsBefore, rollUp } from '../../../src/storage/stats-roll-up.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'

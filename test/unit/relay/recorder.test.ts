@@ -6,7 +6,7 @@ import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
 import { Recorder } from '../../../src/relay/recorder.ts'
 import { decodeRow, encodeRow, type Row } from '../../../src/relay/row.ts'
 import type { NewDelivery } from '../../../src/storage/deliveries.ts'
-import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchanges.ts'
+import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import { eventually } from '../../support/eventually.ts'
 
 const workspaceId = 'ws_1' as WorkspaceId
