@@ -42,7 +42,7 @@ const maxAnswerBytes = 4 * 1024 * 1024
 /** A Flow JSON has 10 MB at most: protocol.md 2.8. */
 const maxDownloadBytes = 10 * 1024 * 1024
 const poolName = 'graph'
-const trusting: AddressGuard = { allows: () => true, refusalOfUrl: () => null }
+const trusting: AddressGuard = { allows: () => true, refusalOfUrl: () => null, refusalOfCall: () => null }
 
 export function createGraph(options: GraphOptions): Graph {
   const base = new URL(options.baseUrl)
