@@ -67,7 +67,7 @@ function connectTo(hostname: string, through = connect): Promise<Ending> {
 
 const answer: fc.Arbitrary<NameServerRecords> = fc.record(
   {
-    a: fc.array(fc.constantFrom(allowed, allowed, allowed, ...blocked), { maxLength: 3 }),
+    a: fc.array(fc.constantFrom(allowed, ...blocked), { maxLength: 3 }),
     aaaa: fc.array(fc.constantFrom(...blockedIpv6), { maxLength: 2 }),
     ttl: fc.constantFrom(0, 0, 1, 400),
     cname: fc.constantFrom('other.example', 'localhost'),
@@ -103,8 +103,8 @@ test(`of ${numRuns * names * rounds} connections to names whose answers alternat
   expect(endings).toHaveLength(numRuns * names * rounds)
   expect([...reached.keys()]).toEqual([allowed])
   // Each end was met often enough to mean something.
-  expect(reached.get(allowed)).toBeGreaterThan(2_000)
-  expect(endings.filter(({ failure }) => failure instanceof AddressBlocked).length).toBeGreaterThan(2_000)
+  expect(reached.get(allowed)).toBeGreaterThan(1_000)
+  expect(endings.filter(({ failure }) => failure instanceof AddressBlocked).length).toBeGreaterThan(1_000)
 }, 120_000)
 
 test('a connection that goes where it may not would be seen', async () => {
