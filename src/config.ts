@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
-import { readNetwork } from './egress/address-guard.ts'
+import { readNetwork } from './egress/address.ts'
 import { logLevels } from './ops/logger.ts'
 
 /** Says in one line which variables are missing or wrong, without their values. */

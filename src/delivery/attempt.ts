@@ -86,13 +86,14 @@ class RunningAttempt implements ResponseHandler, LateListener {
     this.#watch()
     const { webhookId, headers, body } = this.#request
     const url = URL.parse(this.#request.url)
+    const pool = url && dispatchers.of(webhookId, url)
     // The API refuses such a URL; a row that holds one must still end as a failed attempt.
-    if (url === null || !/^https?:$/.test(url.protocol)) {
+    if (url === null || pool === null) {
       this.#fail({ failure: 'address_blocked', fault: 'tenant' })
       return
     }
     const path = url.pathname + url.search
-    this.#abort = dispatchers.of(webhookId, url.origin).send({ method: 'POST', path, headers, body }, this)
+    this.#abort = pool.send({ method: 'POST', path, headers, body }, this)
     if (this.#isSettled) this.#abort()
   }
 

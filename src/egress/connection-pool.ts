@@ -72,7 +72,16 @@ export class ConnectionPool implements RequestOwner {
 
   #start(pending: PendingRequest): void {
     this.#busy.add(pending)
-    pending.start(this.#idle.pop() ?? this.#connect())
+    pending.start(this.#takeYoung() ?? this.#connect())
+  }
+
+  /** It was young when it was put there. */
+  #takeYoung(): Connection | undefined {
+    for (let last = this.#idle.pop(); last !== undefined; last = this.#idle.pop()) {
+      if (last.isYoung) return last
+      last.destroy()
+    }
+    return undefined
   }
 
   #startNext(): void {

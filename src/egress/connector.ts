@@ -22,8 +22,9 @@ const maxTlsSessions = 1000
 /**
  * The one place where a connection to a tenant begins, hence the place of the address guard: undici and Node skip a
  * `lookup` for IP literals (design.md §4), so literals are judged with the URL, names when they are resolved, both at every
- * connection. Failures come as AddressBlocked, ConnectFailed or TlsFailed. There is no connect timeout: the deadline of
- * the request that wants the connection destroys the socket.
+ * connection. A name is resolved once, and Node connects to the very addresses that were judged. Failures come as
+ * AddressBlocked, ConnectFailed or TlsFailed; whatever throws on the way there means no connection. There is no connect
+ * timeout: the deadline of the request that wants the connection destroys the socket.
  */
 export function createConnector(options: ConnectorOptions): Connector {
   const lookup = createGuardedLookup(options.guard, options.resolver)
@@ -58,7 +59,8 @@ export function createConnector(options: ConnectorOptions): Connector {
 
   return (target, callback) => {
     const secure = target.protocol === 'https:'
-    if (options.guard.refusalOfUrl(`${target.protocol}//${target.host ?? target.hostname}`) !== null) {
+    const url = urlOf(target)
+    if (url === null || options.guard.refusalOfCall(url) !== null) {
       process.nextTick(callback, new AddressBlocked(), null)
       return null
     }
@@ -66,6 +68,12 @@ export function createConnector(options: ConnectorOptions): Connector {
     report(socket, secure, callback)
     return socket
   }
+}
+
+/** From what is connected to, `hostname` and `port`: undici's `host` is not looked at. Null where no URL can say it. */
+function urlOf({ protocol, hostname, port }: buildConnector.Options): URL | null {
+  const host = hostname.includes(':') ? `[${hostname}]` : hostname
+  return URL.parse(`${protocol}//${host}${port === '' ? '' : `:${port}`}`)
 }
 
 /** Calls back once: with the socket when it can carry HTTP, or with the failure named after the step that failed. */
@@ -94,15 +102,18 @@ function failureOf(error: Error, isTcpUp: boolean): EgressError {
 
 /** Gives Node only addresses that the guard allows; AddressBlocked if the name has none of those. */
 function createGuardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction {
-  return (hostname, options, callback) => {
-    const answer = (addresses: readonly string[]): void => {
-      const allowed = addresses.filter((address) => guard.allows(address)).map(withFamily)
-      const first = allowed[0]
-      if (first === undefined) callback(new AddressBlocked(), '')
-      else if (options.all) callback(null, allowed)
-      else callback(null, first.address, first.family)
-    }
-    resolver.resolve(hostname).then(answer, (error) => callback(error, ''))
+  const allowedOf = async (hostname: string) => {
+    const addresses = await resolver.resolve(hostname)
+    const allowed = addresses.filter((address) => guard.allows(address))
+    if (allowed.length === 0) throw new AddressBlocked()
+    return allowed.map(withFamily)
+  }
+  // With `autoSelectFamily` Node always asks for all.
+  return (hostname, _options, callback) => {
+    allowedOf(hostname).then(
+      (allowed) => callback(null, allowed),
+      (error) => callback(error, ''),
+    )
   }
 }
 

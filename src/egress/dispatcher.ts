@@ -4,8 +4,11 @@ import { type ConnectorOptions, createConnector } from './connector.ts'
 
 /** All connections to webhooks. One webhook never waits for another's: each has a pool of its own per origin. */
 export interface Dispatchers {
-  /** The pool of that webhook and origin (`https://host:port`), to be used at once: one without connections is forgotten. */
-  of(webhookId: string, origin: string): ConnectionPool
+  /**
+   * The pool of that webhook and the URL's origin, to be used at once: one without connections is forgotten. Null where the
+   * guard refuses the URL. What its name resolves to is judged at each new connection, and shows as AddressBlocked there.
+   */
+  of(webhookId: string, url: URL): ConnectionPool | null
   /** For a webhook that is gone or has moved: requests under way finish, its connections are closed. */
   drop(webhookId: string): void
   /** Ends the requests that are under way: they fail with PoolClosed. */
@@ -45,7 +48,10 @@ export function createDispatchers(options: ConnectorOptions & { readonly now?: C
   }
 
   return {
-    of: (webhookId, origin) => byWebhook.get(webhookId)?.get(origin) ?? create(webhookId, origin),
+    of(webhookId, url) {
+      if (options.guard.refusalOfCall(url) !== null) return null
+      return byWebhook.get(webhookId)?.get(url.origin) ?? create(webhookId, url.origin)
+    },
     drop(webhookId) {
       const pools = byWebhook.get(webhookId)
       byWebhook.delete(webhookId)

@@ -42,7 +42,7 @@ const maxAnswerBytes = 4 * 1024 * 1024
 /** A Flow JSON has 10 MB at most: protocol.md 2.8. */
 const maxDownloadBytes = 10 * 1024 * 1024
 const poolName = 'graph'
-const trusting: AddressGuard = { allows: () => true, refusalOfUrl: () => null }
+const trusting: AddressGuard = { allows: () => true, refusalOfUrl: () => null, refusalOfCall: () => null }
 
 export function createGraph(options: GraphOptions): Graph {
   const base = new URL(options.baseUrl)
@@ -61,17 +61,15 @@ export function createGraph(options: GraphOptions): Graph {
         body: Buffer.from(call.body === undefined ? '' : JSON.stringify(call.body)),
       }
       const limits = { timeoutMs: call.timeoutMs ?? timeoutMs, maxBytes: maxAnswerBytes }
-      return readAnswer(await sendOnce(dispatchers.of(poolName, base.origin), request, limits), problemOfAnswer)
+      return readAnswer(await sendOnce(dispatchers.of(poolName, base), request, limits), problemOfAnswer)
     },
     async download(text) {
       const url = URL.parse(text)
-      if (url === null || !/^https?:$/.test(url.protocol)) {
-        return failed(problemOfFailure('address_blocked', false))
-      }
+      if (url === null) return failed(problemOfFailure('address_blocked', false))
       const headers = { accept: '*/*', 'user-agent': userAgent }
       const request = { method: 'GET', path: url.pathname + url.search, headers, body: new Uint8Array() }
       const limits = { timeoutMs, maxBytes: maxDownloadBytes }
-      return readAnswer(await sendOnce(options.guarded.of(poolName, url.origin), request, limits), () => null)
+      return readAnswer(await sendOnce(options.guarded.of(poolName, url), request, limits), () => null)
     },
     close: () => dispatchers.close(),
   }

@@ -17,10 +17,11 @@ export interface HttpLimits {
   readonly maxBytes: number
 }
 
-/** Sends once, follows nothing, and reads the whole answer. Never rejects. */
-export function sendOnce(pool: ConnectionPool, request: EgressRequest, limits: HttpLimits): Promise<HttpResult> {
+/** Sends once, follows nothing, and reads the whole answer. Never rejects. `pool`: null where the guard refused the URL. */
+export function sendOnce(pool: ConnectionPool | null, request: EgressRequest, limits: HttpLimits): Promise<HttpResult> {
   const { promise, resolve } = Promise.withResolvers<HttpResult>()
-  new RunningCall(limits, resolve).start(pool, request)
+  if (pool === null) resolve({ ok: false, failure: 'address_blocked', isSent: false })
+  else new RunningCall(limits, resolve).start(pool, request)
   return promise
 }
 

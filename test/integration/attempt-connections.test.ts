@@ -58,15 +58,46 @@ describe('connections', () => {
     await eventually(() => setup.tenant.openSockets === 0, { timeoutMs: 3_000 })
   })
 
-  test('one that is 4 min old is not used again', async () => {
+  test('one that is 4 min old is not used again, also where it was put aside before', async () => {
     const clock = { ms: 0 }
     const through = setup.open({ now: () => clock.ms })
     setup.tenant.always(does.reply({ data: {} }))
-    for (const ms of [0, 239_999, 240_000, 240_000]) {
+    for (const ms of [0, 239_999, 240_000, 480_000]) {
       clock.ms = ms
       expect(await setup.send({}, through)).toMatchObject({ status: 200 })
     }
-    expect(setup.tenant.received.map((call) => call.connection)).toEqual([1, 1, 1, 2])
+    expect(setup.tenant.received.map((call) => call.connection)).toEqual([1, 1, 2, 3])
+    await eventually(() => setup.tenant.openSockets === 1)
+  })
+
+  test('a name that leads elsewhere by then is judged again', async () => {
+    const clock = { ms: 0 }
+    let leadsTo = '127.0.0.1'
+    const resolver = { resolve: async () => [leadsTo], close: () => {} }
+    const through = setup.open({ now: () => clock.ms, resolver })
+    setup.tenant.always(does.reply({ data: {} }))
+    const url = `http://rebound.example:${new URL(setup.tenant.url).port}/`
+    expect(await setup.send({ url }, through)).toMatchObject({ status: 200 })
+    leadsTo = '10.0.0.1'
+    clock.ms = 239_999
+    expect(await setup.send({ url }, through)).toMatchObject({ status: 200 })
+    clock.ms = 240_000
+    expect(await setup.send({ url }, through)).toMatchObject({ failure: 'address_blocked' })
+    await eventually(() => setup.tenant.openSockets === 0)
+  })
+
+  test('one that is in use when it comes of age is closed after that', async () => {
+    const clock = { ms: 0 }
+    const through = setup.open({ now: () => clock.ms })
+    setup.tenant.next(does.reply({}), (call) => {
+      clock.ms = 240_000
+      return does.reply({})(call)
+    })
+    await setup.send({}, through)
+    clock.ms = 239_999
+    expect(await setup.send({}, through)).toMatchObject({ status: 200 })
+    await eventually(() => setup.tenant.openSockets === 0)
+    expect(setup.tenant.received.map((call) => call.connection)).toEqual([1, 1])
   })
 
   test('a header that cannot be sent is our fault and does not end the process', async () => {

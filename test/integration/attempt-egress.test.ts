@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { Client } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { createAddressGuard } from '../../src/egress/address-guard.ts'
+import { createConnector } from '../../src/egress/connector.ts'
 import { createDispatchers } from '../../src/egress/dispatcher.ts'
 import type { Resolver } from '../../src/egress/resolver.ts'
 import { makeCertificate } from '../support/certificate.ts'
@@ -56,6 +58,57 @@ describe('the address guard', () => {
     expect(await setup.send({ url: 'http://127.0.0.1:22/' })).toMatchObject({ failure: 'address_blocked' })
     expect(await setup.send({ url: 'no url' })).toMatchObject({ failure: 'address_blocked' })
     expect(setup.tenant.received).toEqual([])
+  })
+
+  test.each(['user@', 'user:password@', ':password@'])('blocks a URL with %s, which a row may hold', async (user) => {
+    const url = setup.tenant.url.replace('http://', `http://${user}`)
+    expect(await setup.send({ url })).toMatchObject({ failure: 'address_blocked', connectMs: null })
+    expect(setup.tenant.received).toEqual([])
+  })
+
+  test('blocks a literal at each request, on a connection that is there too', async () => {
+    let refusal: string | null = null
+    const guard = createAddressGuard({ allowHttp: true, allowedNetworks: ['127.0.0.0/8'] })
+    const through = createDispatchers({ guard: { ...guard, refusalOfCall: () => refusal }, resolver: setup.resolver })
+    setup.extras.push(() => through.close())
+    setup.tenant.always(does.reply({}))
+    expect(await setup.send({}, through)).toMatchObject({ status: 200 })
+    refusal = 'It is one of ours by now.'
+    expect(await setup.send({}, through)).toMatchObject({ failure: 'address_blocked' })
+    expect(setup.tenant.received).toHaveLength(1)
+  })
+
+  const thrown = () => {
+    throw new Error('broken')
+  }
+  test.each<[string, Resolver['resolve'], string]>([
+    ['rejects', async () => thrown(), 'connect_failed'],
+    ['throws', thrown, 'connect_failed'],
+    ['gives nothing', async () => [], 'address_blocked'],
+    ['gives what is no address', async () => ['', 'localhost', '127.1', '127.0.0.1%lo'], 'address_blocked'],
+  ])('does not connect where the resolver %s', async (_, resolve, failure) => {
+    const through = setup.open({ resolver: { resolve, close: () => {} } })
+    const url = setup.tenant.url.replace('127.0.0.1', 'tenant.example')
+    expect(await setup.send({ url }, through)).toMatchObject({ failure, connectMs: null })
+    expect(setup.tenant.openSockets).toBe(0)
+  })
+
+  test('does not connect where the guard cannot judge', async () => {
+    const guard = createAddressGuard({ allowHttp: true, allowedNetworks: [], ownAddresses: { has: thrown } })
+    const through = createDispatchers({ guard, resolver: resolving('8.8.8.8') })
+    setup.extras.push(() => through.close())
+    expect(await setup.send({ url: 'http://tenant.example/' }, through)).toMatchObject({ failure: 'address_blocked' })
+    expect(await setup.send({ url: 'http://8.8.8.8/' }, through)).toMatchObject({ failure: 'address_blocked' })
+  })
+
+  test.each(['allows', 'refusalOfCall'] as const)('does not connect where `%s` throws', async (member) => {
+    const guard = createAddressGuard({ allowHttp: true, allowedNetworks: ['127.0.0.0/8'] })
+    const { port } = new URL(setup.tenant.url)
+    const connect = createConnector({ guard: { ...guard, [member]: thrown }, resolver: resolving('127.0.0.1') })
+    const client = new Client(`http://tenant.example:${port}`, { connect: (...given) => void connect(...given) })
+    setup.extras.push(() => client.destroy())
+    await expect(client.request({ method: 'GET', path: '/' })).rejects.toThrow()
+    expect(setup.tenant.openSockets).toBe(0)
   })
 })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseHosts } from '../../../src/egress/hosts-file.ts'
 import { createResolver, type Resolver } from '../../../src/egress/resolver.ts'
-import { type NameServer, startNameServer } from './name-server.ts'
+import { type NameServer, startNameServer } from '../../support/name-server.ts'
 
 let server: NameServer
 let resolver: Resolver
