@@ -16,11 +16,6 @@ export const numbers = <R>(rows: readonly R[], of: (row: R) => number | null) =>
     const value = of(row)
     return value === null ? null : String(value)
   })
-export const jsons = <R>(rows: readonly R[], of: (row: R) => unknown) =>
-  rows.map((row) => {
-    const value = of(row)
-    return value === null ? null : JSON.stringify(value)
-  })
 export const byteas = <R>(rows: readonly R[], of: (row: R) => Buffer | null) =>
   rows.map((row) => {
     const value = of(row)

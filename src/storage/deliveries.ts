@@ -2,8 +2,9 @@ import type postgres from 'postgres'
 import type { DeliveryReason } from '../domain/delivery.ts'
 import { resourceTypeOf, type WebhookEvent } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { byteas, texts, times } from './arrays.ts'
+import { texts } from './arrays.ts'
 import { storing } from './database.ts'
+import { byteaOf, textOf } from './json-columns.ts'
 
 /** A delivery as it is made. Ids and times are the maker's, so that making it is repeatable. */
 export interface NewDelivery {
@@ -26,26 +27,43 @@ export interface NewDelivery {
   readonly reason: DeliveryReason | null
 }
 
-/** Writes deliveries in one statement, as a part of the transaction that `sql` is. What is there already stays as it is. */
+/**
+ * Writes deliveries in one statement, as a part of the transaction that `sql` is. What is there already stays as it is. Those of one event share an
+ * envelope, which is sent once.
+ */
 export async function insertDeliveries(sql: postgres.ISql, rows: readonly NewDelivery[]): Promise<void> {
   if (rows.length === 0) return
-  await sql`
-    insert into deliveries (workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope, flow_id,
-      client_id, flow_token_digest, status, reason, due_at, created_at, updated_at)
-    select workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope, flow_id, client_id,
-      sha256(convert_to(flow_token, 'UTF8')), case when envelope is null then 'expunged' when reason is null then 'pending'
-      else 'exhausted' end, reason, case when envelope is not null and reason is null then created_at end, created_at, created_at
-    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
-      ${texts(rows, (r) => r.webhookId)}::text[], ${texts(rows, (r) => r.eventId)}::text[]::uuid[],
-      ${texts(rows, (r) => r.event)}::text[], ${texts(rows, (r) => r.resourceId)}::text[],
-      ${times(rows, (r) => r.occurredAt)}::text[]::timestamptz[], ${byteas(rows, (r) => r.envelope)}::text[]::bytea[],
-      ${texts(rows, (r) => r.flowId)}::text[], ${texts(rows, (r) => r.clientId)}::text[],
-      ${texts(rows, flowTokenOf)}::text[], ${texts(rows, (r) => r.reason)}::text[],
-      ${times(rows, (r) => r.createdAt)}::text[]::timestamptz[])
-      as t(workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope, flow_id, client_id, flow_token,
-        reason, created_at)
-    on conflict (workspace_id, id) do nothing`
+  const envelopes = [...new Set(rows.flatMap(({ envelope }) => (envelope === null ? [] : [envelope])))]
+  const numberOf = new Map(envelopes.map((envelope, index) => [envelope, index + 1]))
+  const made = rows.map((row) => ({
+    workspace_id: row.workspaceId,
+    id: row.id,
+    webhook_id: row.webhookId,
+    event_id: row.eventId,
+    event: row.event,
+    resource_id: textOf(row.resourceId),
+    occurred_at: row.occurredAt,
+    envelope_number: row.envelope === null ? null : numberOf.get(row.envelope),
+    flow_id: row.flowId,
+    client_id: row.clientId,
+    flow_token: textOf(flowTokenOf(row)),
+    reason: row.reason,
+    created_at: row.createdAt,
+  }))
+  await sql.unsafe(insertion, [JSON.stringify(made), JSON.stringify(envelopes.map(byteaOf))], { prepare: true })
 }
+
+const insertion = `
+  insert into deliveries (workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope, flow_id,
+    client_id, flow_token_digest, status, reason, due_at, created_at, updated_at)
+  select workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope::bytea, flow_id, client_id,
+    sha256(convert_to(flow_token, 'UTF8')), case when envelope is null then 'expunged' when reason is null then 'pending'
+    else 'exhausted' end, reason, case when envelope is not null and reason is null then created_at end, created_at, created_at
+  from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, webhook_id text, event_id uuid, event text,
+    resource_id text, occurred_at timestamptz, envelope_number int, flow_id text, client_id text, flow_token text, reason text,
+    created_at timestamptz)
+  left join json_array_elements_text($2::text::json) with ordinality as e(envelope, number) on e.number = t.envelope_number
+  on conflict (workspace_id, id) do nothing`
 
 /** Null for events about a flow: their resource is nobody's. */
 function flowTokenOf({ event, resourceId }: NewDelivery): string | null {

@@ -4,8 +4,9 @@ import type { DeliveryHealth, DeliveryReason, DeliveryStatus } from '../domain/d
 import type { WebhookEvent } from '../domain/events.ts'
 import type { AttemptFailure } from '../domain/failure.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { byteas, idBounds, jsons, numbers, texts, times } from './arrays.ts'
+import { idBounds, texts } from './arrays.ts'
 import { storing } from './database.ts'
+import { byteaOf, textOf } from './json-columns.ts'
 
 /** A delivery that waits for an attempt. */
 export interface WaitingDelivery {
@@ -89,47 +90,79 @@ export interface DeliveryProgress {
  * is; of one that was expunged nothing is kept of the response.
  */
 export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryProgress[]): Promise<void> {
-  const [least, greatest] = idBounds(rows.map(({ deliveryId }) => deliveryId))
-  const update = tx`
-    update deliveries d set status = t.status, reason = t.reason, attempts = t.attempts, failures = t.failures,
-      due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
-      last_status = case when t.was_made then t.last_status else d.last_status end,
-      last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
-    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.deliveryId)}::text[]::uuid[],
-      ${texts(rows, (r) => r.status)}::text[], ${texts(rows, (r) => r.reason)}::text[],
-      ${numbers(rows, (r) => r.attempts)}::text[]::int[], ${numbers(rows, (r) => r.failures)}::text[]::int[],
-      ${times(rows, (r) => r.dueAt)}::text[]::timestamptz[], ${times(rows, (r) => r.at)}::text[]::timestamptz[],
-      ${texts(rows, (r) => String(r.attempt !== null))}::text[]::boolean[],
-      ${numbers(rows, (r) => r.attempt?.status ?? null)}::text[]::int[], ${texts(rows, (r) => r.attempt?.failure ?? null)}::text[])
-      as t(workspace_id, id, status, reason, attempts, failures, due_at, at, was_made, last_status, last_failure)
-    where d.workspace_id = t.workspace_id and d.id = t.id and d.id between ${least} and ${greatest}
-      and d.status in ('pending', 'failed')`.execute()
+  const bounds = idBounds(rows.map(({ deliveryId }) => deliveryId))
   const made = rows.flatMap((row) => (row.attempt === null ? [] : [{ ...row, attempt: row.attempt }]))
+  const moves = JSON.stringify(rows.map(moveOf))
   // Sent together: the connection keeps their order.
-  await Promise.all([update, made.length === 0 ? null : insertAttempts(tx, made, least, greatest)])
+  await Promise.all([
+    tx.unsafe(moving, [moves, ...bounds], { prepare: true }),
+    made.length === 0
+      ? null
+      : tx.unsafe(attempting, [JSON.stringify(made.map(attemptOf)), ...bounds], { prepare: true }),
+  ])
 }
 
-type Made = DeliveryProgress & { readonly attempt: MadeAttempt }
+const moving = `
+  update deliveries d set status = t.status, reason = t.reason, attempts = t.attempts, failures = t.failures,
+    due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
+    last_status = case when t.was_made then t.last_status else d.last_status end,
+    last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
+  from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int, failures int,
+    due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text)
+  where d.workspace_id = t.workspace_id and d.id = t.id and d.id between $2::text::uuid and $3::text::uuid
+    and d.status in ('pending', 'failed')`
 
-async function insertAttempts(tx: postgres.ISql, rows: readonly Made[], least: string, greatest: string) {
-  await tx`
-    insert into attempts (workspace_id, id, delivery_id, number, status, failure, duration_ms, connect_ms, head_ms, bytes,
-      response_headers, response_body, created_at)
-    select t.workspace_id, t.id, t.delivery_id, t.number, t.status, t.failure, t.duration_ms, t.connect_ms, t.head_ms, t.bytes,
-      case when d.status <> 'expunged' then t.response_headers end,
-      case when d.status <> 'expunged' then t.response_body end, t.created_at
-    from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.attempt.id)}::text[]::uuid[],
-      ${texts(rows, (r) => r.deliveryId)}::text[]::uuid[], ${numbers(rows, (r) => r.attempts)}::text[]::int[],
-      ${numbers(rows, (r) => r.attempt.status)}::text[]::int[], ${texts(rows, (r) => r.attempt.failure)}::text[],
-      ${numbers(rows, (r) => r.attempt.durationMs)}::text[]::float8[],
-      ${numbers(rows, (r) => r.attempt.connectMs)}::text[]::float8[],
-      ${numbers(rows, (r) => r.attempt.headMs)}::text[]::float8[], ${numbers(rows, (r) => r.attempt.bytes)}::text[]::int[],
-      ${jsons(rows, (r) => r.attempt.responseHeaders)}::text[]::json[],
-      ${byteas(rows, (r) => r.attempt.responseBody)}::text[]::bytea[], ${times(rows, (r) => r.attempt.createdAt)}::text[]::timestamptz[])
-      as t(workspace_id, id, delivery_id, number, status, failure, duration_ms, connect_ms, head_ms, bytes, response_headers,
-        response_body, created_at)
-    join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and d.id between ${least} and ${greatest}
-    on conflict (workspace_id, id) do nothing`
+function moveOf({ workspaceId, deliveryId, attempt, status, reason, attempts, failures, dueAt, at }: DeliveryProgress) {
+  return {
+    workspace_id: workspaceId,
+    id: deliveryId,
+    status,
+    reason,
+    attempts,
+    failures,
+    due_at: dueAt,
+    at,
+    was_made: attempt !== null,
+    last_status: attempt?.status ?? null,
+    last_failure: attempt?.failure ?? null,
+  }
+}
+
+const attempting = `
+  insert into attempts (workspace_id, id, delivery_id, number, status, failure, duration_ms, connect_ms, head_ms, bytes,
+    response_headers, response_body, created_at)
+  select t.workspace_id, t.id, t.delivery_id, t.number, t.status, t.failure, t.duration_ms, t.connect_ms, t.head_ms, t.bytes,
+    case when d.status <> 'expunged' then t.response_headers::json end,
+    case when d.status <> 'expunged' then t.response_body end, t.created_at
+  from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, delivery_id uuid, number int, status int,
+    failure text, duration_ms float8, connect_ms float8, head_ms float8, bytes int, response_headers text, response_body bytea,
+    created_at timestamptz)
+  join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and d.id between $2::text::uuid and $3::text::uuid
+  on conflict (workspace_id, id) do nothing`
+
+function attemptOf({
+  workspaceId,
+  deliveryId,
+  attempts,
+  attempt,
+}: DeliveryProgress & { readonly attempt: MadeAttempt }) {
+  const { responseHeaders } = attempt
+  return {
+    workspace_id: workspaceId,
+    id: attempt.id,
+    delivery_id: deliveryId,
+    number: attempts,
+    status: attempt.status,
+    failure: attempt.failure,
+    duration_ms: attempt.durationMs,
+    connect_ms: attempt.connectMs,
+    head_ms: attempt.headMs,
+    bytes: attempt.bytes,
+    // As text within the JSON: what a webhook sends is only checked, not read.
+    response_headers: responseHeaders === null ? null : textOf(JSON.stringify(responseHeaders)),
+    response_body: byteaOf(attempt.responseBody),
+    created_at: attempt.createdAt,
+  }
 }
 
 /** Writes a webhook's health, as a part of the transaction `tx`. What stopped its deliveries is not undone by a success that comes after. */

@@ -5,6 +5,7 @@ import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { idBounds } from './arrays.ts'
 import { storable } from './database.ts'
+import { byteaOf, textOf } from './json-columns.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
 
 /** What is known when an exchange is opened: before its webhook is asked. */
@@ -169,6 +170,3 @@ function earliest(a: Date | null, b: Date | null): Date | null {
   if (a === null || b === null) return a ?? b
   return a < b ? a : b
 }
-
-const textOf = (value: string | null) => (value === null ? null : storable(value))
-const byteaOf = (value: Buffer | null) => (value === null ? null : `\\x${value.toString('hex')}`)
