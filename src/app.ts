@@ -4,7 +4,6 @@ import { answerUnroutable, registerApi } from './api/plugin.ts'
 import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
-import { createGatekeeper } from './delivery/breaker.ts'
 import { LateListeners } from './delivery/late-listeners.ts'
 import type { WorkspaceId } from './domain/ids.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
@@ -23,6 +22,7 @@ import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import { Announcer } from './relay/announcer.ts'
+import { createBreakers } from './relay/breakers.ts'
 import { Directory, opensFlowKeys } from './relay/directory.ts'
 import { DirectorySync } from './relay/directory-sync.ts'
 import { createErrorNotices } from './relay/error-notices.ts'
@@ -88,14 +88,14 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     resolver,
     guarded: dispatchers,
   })
-  const gatekeeper = createGatekeeper({ now: () => performance.now() })
+  const gatekeeper = createBreakers({ log, metrics })
   const unsealer = new Unsealer(masterKeys, (place) =>
     log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
   )
   const lateListeners = new LateListeners()
   const directory = new Directory(unsealer, (webhookId) => {
     dispatchers.drop(webhookId)
-    gatekeeper.forget(webhookId)
+    gatekeeper.close(webhookId)
   })
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const queue = new Queue(database)
