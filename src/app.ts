@@ -88,14 +88,18 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     resolver,
     guarded: dispatchers,
   })
-  const gatekeeper = createBreakers({ log, metrics })
+  const breakers = createBreakers({ database, log, metrics })
+  const { gatekeeper } = breakers
   const unsealer = new Unsealer(masterKeys, (place) =>
     log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
   )
   const lateListeners = new LateListeners()
-  const directory = new Directory(unsealer, (webhookId) => {
-    dispatchers.drop(webhookId)
-    gatekeeper.close(webhookId)
+  const directory = new Directory(unsealer, {
+    closeBreaker: (webhookId) => gatekeeper.close(webhookId),
+    forget(webhookId) {
+      dispatchers.drop(webhookId)
+      gatekeeper.close(webhookId)
+    },
   })
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const queue = new Queue(database)
@@ -222,6 +226,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       worker.start()
       maintenance.start()
       await server.listen({ host: config.HOST, port: config.PORT })
+      breakers.start()
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
     },
@@ -237,6 +242,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await maintenance.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
+      await breakers.close()
       await backlog.close()
       await queue.close()
       await dispatchers.close()
