@@ -4,7 +4,6 @@ import { answerUnroutable, registerApi } from './api/plugin.ts'
 import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
-import { createGatekeeper } from './delivery/breaker.ts'
 import { LateListeners } from './delivery/late-listeners.ts'
 import type { WorkspaceId } from './domain/ids.ts'
 import { createAddressGuard } from './egress/address-guard.ts'
@@ -23,6 +22,7 @@ import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { createMetrics } from './ops/metrics.ts'
 import { Announcer } from './relay/announcer.ts'
+import { createBreakers } from './relay/breakers.ts'
 import { Directory, opensFlowKeys } from './relay/directory.ts'
 import { DirectorySync } from './relay/directory-sync.ts'
 import { createErrorNotices } from './relay/error-notices.ts'
@@ -88,14 +88,18 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     resolver,
     guarded: dispatchers,
   })
-  const gatekeeper = createGatekeeper({ now: () => performance.now() })
+  const breakers = createBreakers({ database, log, metrics })
+  const { gatekeeper } = breakers
   const unsealer = new Unsealer(masterKeys, (place) =>
     log.error(place, 'a stored value does not open under MASTER_KEY: it is left out'),
   )
   const lateListeners = new LateListeners()
-  const directory = new Directory(unsealer, (webhookId) => {
-    dispatchers.drop(webhookId)
-    gatekeeper.forget(webhookId)
+  const directory = new Directory(unsealer, {
+    closeBreaker: (webhookId) => gatekeeper.close(webhookId),
+    forget(webhookId) {
+      dispatchers.drop(webhookId)
+      gatekeeper.close(webhookId)
+    },
   })
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const queue = new Queue(database)
@@ -217,6 +221,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       worker.start()
       maintenance.start()
       await server.listen({ host: config.HOST, port: config.PORT })
+      breakers.start()
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
     },
@@ -232,6 +237,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await maintenance.close()
       const lostRows = await recorder.close(drainMs)
       if (lostRows > 0) log.error({ rows: lostRows }, 'rows were not written before the end')
+      await breakers.close()
       await backlog.close()
       await queue.close()
       await dispatchers.close()

@@ -18,6 +18,7 @@ import type { OperatorOperation, WorkspaceOperation } from './operation.ts'
 import * as stats from './stats.ts'
 import * as wabaSubscribe from './waba-subscribe.ts'
 import * as wabas from './wabas.ts'
+import * as webhookCloseBreaker from './webhook-close-breaker.ts'
 import * as webhookRecover from './webhook-recover.ts'
 import * as webhookTest from './webhook-test.ts'
 import * as webhooks from './webhooks.ts'
@@ -83,6 +84,7 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/v1/webhooks/:id/rotate-secret', scope: 'write', ...webhooks.rotateSecret },
   { method: 'POST', path: '/v1/webhooks/:id/test', scope: 'write', ...webhookTest.run },
   { method: 'POST', path: '/v1/webhooks/:id/recover', scope: 'write', ...webhookRecover.recover },
+  { method: 'POST', path: '/v1/webhooks/:id/close-breaker', scope: 'write', ...webhookCloseBreaker.closeBreaker },
   { method: 'GET', path: '/v1/event-types', scope: 'read', ...eventTypes.list },
 
   { method: 'POST', path: '/v1/clients', scope: 'write', ...clients.create },

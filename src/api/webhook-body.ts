@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { subscribableEvents } from '../domain/events.ts'
-import { breakerSchema, fallbackSchema, timeoutMsRange, webhookFormats } from '../domain/webhook.ts'
+import { breakerSchema, breakerStates, fallbackSchema, timeoutMsRange, webhookFormats } from '../domain/webhook.ts'
 import type { Webhook } from '../storage/webhooks.ts'
 import { exampleId, exampleTimes } from './example.ts'
 import { iso, isoTime, reference, text, unique } from './fields.ts'
@@ -58,6 +58,21 @@ export const webhookBody = z.object({
   fallback: fallbackSchema.nullable(),
   format: z.enum(webhookFormats),
   breaker: breakerSchema,
+  breakers: z
+    .array(
+      z.object({
+        process: z.string().describe("a name the process made for itself; Relevo's log has it beside the machine's"),
+        state: z
+          .enum(breakerStates)
+          .exclude(['closed'])
+          .describe('`open`: the fallback goes out at once; `half_open`: single exchanges probe'),
+        since: isoTime.describe('since when it is in this state'),
+      }),
+    )
+    .describe(
+      'the breakers that are not closed: each process has its own. Empty: all are closed. A second behind at the most; a process that was ' +
+        'not heard of for 20 s is left out',
+    ),
   signed: z.boolean(),
   deliveriesDisabledAt: isoTime
     .nullable()
@@ -86,17 +101,24 @@ export const webhookExample = {
   active: true,
   format: 'envelope' as const,
   breaker: { mode: 'on' as const },
+  breakers: [],
   signed: true,
   deliveriesDisabledAt: null,
   failingSince: null,
   ...exampleTimes,
 }
 
-export function webhookBodyOf({ headerNames, breakerMode, ...webhook }: Webhook): z.input<typeof webhookBody> {
+export function webhookBodyOf({
+  headerNames,
+  breakerMode,
+  breakers,
+  ...webhook
+}: Webhook): z.input<typeof webhookBody> {
   return {
     ...webhook,
     headers: headerNames,
     breaker: { mode: breakerMode },
+    breakers: breakers.map(({ since, ...breaker }) => ({ ...breaker, since: iso(since) })),
     deliveriesDisabledAt: iso(webhook.deliveriesDisabledAt),
     failingSince: iso(webhook.failingSince),
     createdAt: iso(webhook.createdAt),

@@ -67,7 +67,10 @@ type Judged = {
   readonly fault: Fault | null
 }
 
-/** What an attempt tells the breaker: nothing where it was our fault or the guard kept us from calling at all. */
+/**
+ * What an attempt tells the breaker: nothing where it was our fault or the guard kept us from calling at all. Whoever answers, and be it
+ * with a redirect, a 4xx or a body that is no reply, is there: a success.
+ */
 export function callResultOf(attempt: Judged): CallResult {
   if (countsAsBreakerFailure(attempt)) return 'failure'
   return attempt.fault === 'relevo' || attempt.failure === 'address_blocked' ? 'neutral' : 'success'

@@ -26,6 +26,9 @@ export type WebhookFallback = z.infer<typeof fallbackSchema>
 export const breakerSchema = z.strictObject({ mode: z.enum(['on', 'off']) })
 export type BreakerMode = z.infer<typeof breakerSchema>['mode']
 
+export const breakerStates = ['closed', 'open', 'half_open'] as const
+export type BreakerState = (typeof breakerStates)[number]
+
 /** What decides whether a webhook answers. */
 export interface WebhookSubscription {
   readonly id: string

@@ -59,6 +59,8 @@ export function createJobs(parts: JobParts): Job[] {
       run: async (signal) => {
         await deleteOldRows(database.work, 'meta_events', daysAgo(metaEventDays), signal)
         await deleteOldRows(database.work, 'expunges', daysAgo(logDays), signal)
+        // Of processes that died: nobody is shown them after seconds.
+        await deleteOldRows(database.work, 'webhook_breakers', new Date(now().getTime() - hour), signal)
         await deleteStatsBefore(database.work, daysAgo(logDays))
       },
     },

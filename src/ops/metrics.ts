@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { DeliveryStatus } from '../domain/delivery.ts'
 import type { Outcome } from '../domain/outcome.ts'
+import type { BreakerState } from '../domain/webhook.ts'
 
 // Meta's thresholds (1, 5, 7 s: protocol.md 2.9) and our deadline (0.7 s) are bounds, so that the share beyond each is exact.
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.7, 0.75, 1, 2.5, 5, 7, 10]
@@ -33,6 +34,12 @@ export interface Metrics {
   metaEvents(field: 'messages' | 'flows' | 'other', result: 'applied' | 'duplicate' | 'ignored', count: number): void
   /** Rows for whose day there is no partition: told by the process that looks after partitions. */
   defaultPartitionRows(table: string, count: number): void
+  /** A webhook's breaker is in another state now. */
+  breakerMoved(to: BreakerState): void
+  /** A single exchange was sent to find out whether a webhook is back. */
+  breakerProbed(result: 'success' | 'failure' | 'neutral'): void
+  /** `count`, of breakers by state, is asked at each scrape. */
+  watchBreakers(count: () => Readonly<Record<BreakerState, number>>): void
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
@@ -107,7 +114,34 @@ export function createMetrics(): Metrics {
     labelNames: ['table'],
     registers,
   })
+  let countBreakers: (() => Readonly<Record<BreakerState, number>>) | null = null
+  new Gauge({
+    name: 'relevo_breakers',
+    help: 'Webhooks that this process called lately, by the state of their breakers',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      for (const [state, count] of Object.entries(countBreakers?.() ?? {})) this.set({ state }, count)
+    },
+  })
+  const moves = new Counter({
+    name: 'relevo_breaker_transitions_total',
+    help: 'Changes of breakers by their new state; half_open counts when the first probe goes out',
+    labelNames: ['to'],
+    registers,
+  })
+  const probes = new Counter({
+    name: 'relevo_breaker_probes_total',
+    help: 'Single exchanges that found out whether a webhook is back; neutral: nothing was learnt',
+    labelNames: ['result'],
+    registers,
+  })
   return {
+    breakerMoved: (to) => moves.inc({ to }),
+    breakerProbed: (result) => probes.inc({ result }),
+    watchBreakers: (count) => {
+      countBreakers = count
+    },
     deliveryAttempted: (status, durationMs) => attempt.observe({ status }, durationMs / 1000),
     deliveriesUnderWay: (count) => underWay.set(count),
     exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),

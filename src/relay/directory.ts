@@ -43,7 +43,16 @@ export interface RelayWebhook extends WebhookSubscription, WebhookSigning {
 interface KnownWorkspace {
   readonly version: number
   readonly wabaIds: readonly string[]
-  readonly webhookIds: readonly string[]
+  /** When the breaker of each webhook was last closed by hand, unix ms; null: never. */
+  readonly webhooks: ReadonlyMap<string, number | null>
+}
+
+/** What of a webhook is kept elsewhere in this process, and must follow its configuration. */
+export interface WebhookKeeper {
+  /** It is gone. */
+  forget(webhookId: string): void
+  /** Its breaker was closed by hand since the last load, or is off. */
+  closeBreaker(webhookId: string): void
 }
 
 /** All known WABAs, in memory: exchanges are answered from here, also while the database is away. */
@@ -51,12 +60,12 @@ export class Directory {
   readonly #unsealer: Unsealer
   readonly #accounts = new Map<string, Account>()
   readonly #versions = new Map<WorkspaceId, KnownWorkspace>()
-  readonly #forgetWebhook: (webhookId: string) => void
+  readonly #keeper: WebhookKeeper
   #loaded = false
 
-  constructor(unsealer: Unsealer, forgetWebhook: (webhookId: string) => void) {
+  constructor(unsealer: Unsealer, keeper: WebhookKeeper) {
     this.#unsealer = unsealer
-    this.#forgetWebhook = forgetWebhook
+    this.#keeper = keeper
   }
 
   /** False until the first load: contract.md §3 `unavailable`. */
@@ -95,7 +104,14 @@ export class Directory {
     const webhooks = config.webhooks.map((webhook) => this.#webhook(workspaceId, webhook))
     for (const waba of config.wabas) this.#accounts.set(waba.wabaId, this.#account(workspaceId, waba, webhooks))
     const wabaIds = config.wabas.map((waba) => waba.wabaId)
-    this.#versions.set(workspaceId, { version, wabaIds, webhookIds: webhooks.map((webhook) => webhook.id) })
+    const closings = new Map(config.webhooks.map(({ id, breakerClosedAt }) => [id, breakerClosedAt?.getTime() ?? null]))
+    this.#versions.set(workspaceId, { version, wabaIds, webhooks: closings })
+    for (const { id, breakerMode } of webhooks) {
+      // A process that did not know the webhook has nothing to close.
+      const before = known?.webhooks.get(id)
+      const isClosedByHand = before !== undefined && before !== closings.get(id)
+      if (isClosedByHand || breakerMode === 'off') this.#keeper.closeBreaker(id)
+    }
   }
 
   /** Forgets what a workspace had and has no more. */
@@ -106,8 +122,8 @@ export class Directory {
       const isTheirs = this.#accounts.get(wabaId)?.workspaceId === workspaceId
       if (isTheirs && now?.wabaIds.includes(wabaId) !== true) this.#accounts.delete(wabaId)
     }
-    for (const webhookId of known.webhookIds) {
-      if (now?.webhookIds.includes(webhookId) !== true) this.#forgetWebhook(webhookId)
+    for (const webhookId of known.webhooks.keys()) {
+      if (now?.webhooks.has(webhookId) !== true) this.#keeper.forget(webhookId)
     }
   }
 
@@ -159,7 +175,7 @@ export class Directory {
   }
 
   #webhook(workspaceId: WorkspaceId, stored: StoredWebhook): RelayWebhook {
-    const { headersSealed, signingSecrets, ...rest } = stored
+    const { headersSealed, signingSecrets, breakerClosedAt, ...rest } = stored
     return { ...rest, ...webhookSigning(stored, workspaceId, this.#unsealer) }
   }
 }

@@ -1,7 +1,8 @@
 import { verifyFlowTokenSignature } from '../crypto/flow-token-signature.ts'
 import { type Attempt, sendAttempt } from '../delivery/attempt.ts'
-import type { Gatekeeper } from '../delivery/breaker.ts'
+import type { CallResult } from '../delivery/breaker.ts'
 import { callResultOf } from '../delivery/failure.ts'
+import type { Gatekeeper } from '../delivery/gatekeeper.ts'
 import type { LateListeners } from '../delivery/late-listeners.ts'
 import { buildEnvelope } from '../domain/envelope.ts'
 import { exchangeEvent } from '../domain/events.ts'
@@ -114,24 +115,34 @@ export function createForwarding(parts: ForwardParts): Forwarding {
   }
 
   async function send(webhook: RelayWebhook, outgoing: Outgoing, ledger: ExchangeLedger): Promise<Heard> {
-    const { account, watch } = ledger
-    const deadlineMs = webhook.timeoutMs ?? parts.deadlineMs
+    const guarded = { webhookId: webhook.id, workspaceId: ledger.account.workspaceId }
+    const admission = parts.gatekeeper.admit(guarded, webhook.breakerMode)
+    if (admission.kind === 'breaker_open' || admission.kind === 'overloaded')
+      return { kind: 'none', outcome: admission.kind }
+    let result: CallResult = 'neutral'
+    try {
+      const attempt = await attemptOf(webhook, outgoing, ledger)
+      result = callResultOf(attempt)
+      return judge(attempt)
+    } finally {
+      // Whatever is thrown: a place that is not given back is lost to the webhook until the process ends.
+      parts.gatekeeper.release(guarded, admission, result)
+    }
+  }
+
+  async function attemptOf(webhook: RelayWebhook, outgoing: Outgoing, ledger: ExchangeLedger): Promise<Attempt> {
     const request = signRequest(webhook, outgoing, {
-      deadlineMs,
+      deadlineMs: webhook.timeoutMs ?? parts.deadlineMs,
       userAgent: parts.userAgent,
       sentAt: new Date(),
       attempt: 1,
       isAnswerAwaited: true,
     })
-    const admission = parts.gatekeeper.admit(webhook.id, account.workspaceId, webhook.breakerMode)
-    if (admission.kind === 'breaker_open' || admission.kind === 'overloaded')
-      return { kind: 'none', outcome: admission.kind }
-    watch.skip()
+    ledger.watch.skip()
     const late = { listeners: parts.lateListeners, came: (ms: number) => ledger.late(ms) }
     const attempt = await sendAttempt(parts.dispatchers, request, late)
-    watch.lap('webhook')
-    parts.gatekeeper.release(webhook.id, account.workspaceId, admission, callResultOf(attempt))
-    return judge(attempt)
+    ledger.watch.lap('webhook')
+    return attempt
   }
 
   return { ask }

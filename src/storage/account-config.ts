@@ -42,6 +42,8 @@ export interface StoredWebhook {
   readonly fallback: WebhookFallback | null
   readonly format: WebhookFormat
   readonly breakerMode: BreakerMode
+  /** When it was last closed by hand: whoever sees it move closes its own. */
+  readonly breakerClosedAt: Date | null
   readonly createdAt: Date
   /** The current one (no end) first, then those in their grace period, newest first. */
   readonly signingSecrets: readonly (SealedRow & { readonly expiresAt: Date | null })[]
@@ -62,7 +64,7 @@ export function loadConfigs(sql: postgres.Sql, only: readonly WorkspaceId[] | nu
         tx`select workspace_id, waba_id, id, private_key_sealed as sealed, status from flow_keys ${of('workspace_id')} order by id desc`,
         tx`select workspace_id, ${flowColumns(tx)} from flows ${of('workspace_id')} order by id`,
         tx`select workspace_id, id, url, events, active, headers_sealed, flow_ids, timeout_ms, fallback, format, breaker_mode,
-             created_at from webhooks ${of('workspace_id')} order by id`,
+             breaker_closed_at, created_at from webhooks ${of('workspace_id')} order by id`,
         tx`select workspace_id, webhook_id, id, signing_secret_sealed as sealed, expires_at from webhook_secrets
              ${of('workspace_id')} order by expires_at is null desc, id desc`,
       ])
@@ -165,6 +167,7 @@ function webhookOf(row: Row, secrets: readonly Row[]): StoredWebhook {
     fallback: row.fallback as WebhookFallback | null,
     format: row.format as WebhookFormat,
     breakerMode: row.breaker_mode as BreakerMode,
+    breakerClosedAt: row.breaker_closed_at as Date | null,
     createdAt: row.created_at as Date,
     signingSecrets: secrets.map((secret) => ({ ...sealedRow(secret), expiresAt: secret.expires_at as Date | null })),
   }

@@ -8,6 +8,7 @@ const chunkRows = 1000
 const aging = {
   meta_events: { key: ['workspace_id', 'digest'], age: 'created_at' },
   expunges: { key: ['workspace_id', 'kind', 'digest'], age: 'expunged_at' },
+  webhook_breakers: { key: ['workspace_id', 'webhook_id', 'process'], age: 'seen_at' },
 } as const
 export type AgingTable = keyof typeof aging
 

@@ -3,6 +3,7 @@ import { healthy } from '../domain/delivery.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
 import { webhookSecrets, webhooks } from './schema.ts'
+import { type ListedBreaker, listedBreakers } from './webhook-breakers.ts'
 import { changeConfig, existing, only, type Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, headersSealed: _headersSealed, ...columns } = getTableColumns(webhooks)
@@ -10,12 +11,20 @@ const { workspaceId: _workspaceId, headersSealed: _headersSealed, ...columns } =
 /** A webhook as it can be shown: of its headers the names, of its signing secrets whether there is one. */
 export type Webhook = Omit<typeof webhooks.$inferSelect, 'workspaceId' | 'headersSealed'> & {
   readonly signed: boolean
+  /** Of every process whose breaker for it is not closed. */
+  readonly breakers: readonly ListedBreaker[]
 }
 
 /** Header values and signing secret are sealed before they come here. */
 export type NewWebhook = Omit<
   typeof webhooks.$inferSelect,
-  'workspaceId' | 'createdAt' | 'updatedAt' | 'deliveriesDisabledAt' | 'failingSince' | 'failureWarnedAt'
+  | 'workspaceId'
+  | 'createdAt'
+  | 'updatedAt'
+  | 'breakerClosedAt'
+  | 'deliveriesDisabledAt'
+  | 'failingSince'
+  | 'failureWarnedAt'
 >
 export interface NewSigningSecret {
   readonly id: string
@@ -42,6 +51,8 @@ export function insertWebhook(
 export type WebhookMembers = { readonly [Member in keyof Omit<NewWebhook, 'id'>]?: NewWebhook[Member] | undefined } & {
   /** Deliveries that were stopped are made again. */
   readonly deliveriesDisabledAt?: null | undefined
+  /** The breaker closes in every process that reads this. */
+  readonly breakerClosedAt?: Date | undefined
 }
 
 /** Throws ApiError `not_found`. */
@@ -106,7 +117,7 @@ function selectWebhooks(
       ),
     )
   return queryable.orm
-    .select({ ...columns, signed: sql<boolean>`${exists(currentSecret)}` })
+    .select({ ...columns, signed: sql<boolean>`${exists(currentSecret)}`, breakers: listedBreakers(queryable) })
     .from(webhooks)
     .where(and(eq(webhooks.workspaceId, workspaceId), condition))
     .orderBy(desc(webhooks.id))

@@ -11,6 +11,7 @@ import {
   flowResponses,
   idempotentCalls,
   metaEvents,
+  webhookBreakers,
   workspaces,
 } from './schema.ts'
 import { existing, hintChange } from './workspaces.ts'
@@ -38,7 +39,7 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
     existing(gone, 'workspace')
     const logs = [exchanges, attempts, deliveries, exchangeStats, exchangeStatsStale]
-    for (const table of [...logs, flowResponses, metaEvents, expunges, idempotentCalls]) {
+    for (const table of [...logs, flowResponses, metaEvents, expunges, idempotentCalls, webhookBreakers]) {
       await tx.orm.delete(table).where(eq(table.workspaceId, id))
     }
     await hintChange(tx, id)

@@ -1,5 +1,5 @@
 import { boolean, foreignKey, index, integer, json, pgTable, primaryKey, text } from 'drizzle-orm/pg-core'
-import type { WebhookFallback, WebhookFormat } from '../../domain/webhook.ts'
+import type { BreakerState, WebhookFallback, WebhookFormat } from '../../domain/webhook.ts'
 import { bytes, createdAt, time, updatedAt, workspaceId } from './columns.ts'
 import { owner } from './workspaces.ts'
 
@@ -19,6 +19,8 @@ export const webhooks = pgTable(
     fallback: json('fallback').$type<WebhookFallback>(),
     format: text('format').$type<WebhookFormat>().notNull(),
     breakerMode: text('breaker_mode').$type<'on' | 'off'>().notNull(),
+    /** When the breaker was last closed by hand. */
+    breakerClosedAt: time('breaker_closed_at'),
     /** Since when asynchronous deliveries are stopped: contract.md §4. */
     deliveriesDisabledAt: time('deliveries_disabled_at'),
     /** Since when every attempt of an asynchronous delivery failed; null after a success. */
@@ -49,4 +51,23 @@ export const webhookSecrets = pgTable(
     }).onDelete('cascade'),
     index('webhook_secrets_of_webhook').on(t.workspaceId, t.webhookId),
   ],
+)
+
+/**
+ * The breakers that are not closed, as each process last told of its own. No reference to the webhook: a process that has not yet heard
+ * that one is gone must not fail to write the others.
+ */
+export const webhookBreakers = pgTable(
+  'webhook_breakers',
+  {
+    workspaceId: workspaceId(),
+    webhookId: text('webhook_id').notNull(),
+    /** A name that the process made for itself. */
+    process: text('process').notNull(),
+    state: text('state').$type<Exclude<BreakerState, 'closed'>>().notNull(),
+    since: time('since').notNull(),
+    /** When the process last said so, by the database's clock. */
+    seenAt: time('seen_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.workspaceId, t.webhookId, t.process] })],
 )

@@ -26,6 +26,7 @@ test('a webhook is made with what is usual; its secret is shown once', async () 
     fallback: null,
     format: 'envelope',
     breaker: { mode: 'on' },
+    breakers: [],
     signed: true,
     deliveriesDisabledAt: null,
     failingSince: null,
@@ -267,5 +268,42 @@ describe('rotate-secret', () => {
   test.each([-1, 604_801, 1.5, '5', null])('400 for graceSeconds %s', async (graceSeconds) => {
     const { id } = await workspace.make('/v1/webhooks', webhookInput)
     expect((await rotate(id, { graceSeconds })).body.errors).toMatchObject([{ path: 'graceSeconds' }])
+  })
+})
+
+describe('breakers', () => {
+  const say = (webhookId: string, process: string, state: string, sinceSeconds: number, seenSeconds: number) =>
+    api.database.sql`insert into webhook_breakers (workspace_id, webhook_id, process, state, since, seen_at)
+      values (${workspace.id}, ${webhookId}, ${process}, ${state}, now() - ${sinceSeconds}::float8 * interval '1 second',
+        now() - ${seenSeconds}::float8 * interval '1 second')`
+
+  test('of the processes that live are shown, of dead ones not, and of other webhooks not', async () => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    const other = await workspace.make('/v1/webhooks', webhookInput)
+    await say(id, '2-b', 'half_open', 3, 0)
+    await say(id, '1-a', 'open', 60, 5)
+    await say(id, '3-dead', 'open', 60, 21)
+    const { breakers } = (await workspace.get(`/v1/webhooks/${id}`)).body
+    expect(breakers).toEqual([
+      { process: '1-a', state: 'open', since: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/) },
+      { process: '2-b', state: 'half_open', since: expect.any(String) },
+    ])
+    expect(Date.parse(breakers[1].since) - Date.parse(breakers[0].since)).toBeGreaterThan(50_000)
+    const list = (await workspace.get('/v1/webhooks')).body.data
+    expect(list.find((it: Json) => it.id === id).breakers).toEqual(breakers)
+    expect(list.find((it: Json) => it.id === other.id).breakers).toEqual([])
+  })
+
+  test('close-breaker has relays close theirs; what they said before it is not shown', async () => {
+    const { id } = await workspace.make('/v1/webhooks', webhookInput)
+    await say(id, '1-a', 'open', 3, 0)
+    const told = api.changed.length
+    const closed = await workspace.post(`/v1/webhooks/${id}/close-breaker`, undefined)
+    expect(closed).toMatchObject({ status: 200, body: { id, breakers: [] } })
+    expect(api.changed.slice(told)).toEqual([workspace.id])
+    const [row] = await api.database.sql`select breaker_closed_at from webhooks where id = ${id}`
+    expect(row?.breaker_closed_at).toBeInstanceOf(Date)
+    await say(id, '2-b', 'open', -1, 0)
+    expect((await workspace.get(`/v1/webhooks/${id}`)).body.breakers).toMatchObject([{ process: '2-b' }])
   })
 })
