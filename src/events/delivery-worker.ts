@@ -21,6 +21,8 @@ export interface DeliveryWorkerParts {
   /** Ends the requests that are under way. */
   readonly interrupt: () => void
   readonly userAgent: string
+  /** How many may be taken now besides: exchanges come first. */
+  readonly room?: () => number
   readonly log: Log
   readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
 }
@@ -109,7 +111,7 @@ export class DeliveryWorker {
   }
 
   async #takeOnce(place: AlarmPlace, exceptWebhooks: readonly string[]): Promise<RungAlarm[]> {
-    const limit = Math.min(takeLimit, this.#lanes.room)
+    const limit = Math.min(takeLimit, this.#lanes.room, this.#parts.room?.() ?? takeLimit)
     if (limit === 0) return []
     const options = { place, limit, perWebhook: takenPerWebhook, exceptWebhooks }
     const alarms = await storing('take alarms', () => this.#parts.queue.take(options))
