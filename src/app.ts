@@ -1,6 +1,6 @@
-import fastify, { type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { DestinationStream } from 'pino'
-import { answerUnroutable, registerApi } from './api/plugin.ts'
+import { registerApi } from './api/plugin.ts'
 import type { Config } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { sendAttempt } from './delivery/attempt.ts'
@@ -20,6 +20,7 @@ import { createJobs, type JobParts, preparePartitions } from './maintenance/jobs
 import { Maintenance } from './maintenance/maintenance.ts'
 import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
+import { LoopClock } from './ops/loop-clock.ts'
 import { createMetrics } from './ops/metrics.ts'
 import { Announcer } from './relay/announcer.ts'
 import { createBreakers } from './relay/breakers.ts'
@@ -27,16 +28,19 @@ import { Directory, opensFlowKeys } from './relay/directory.ts'
 import { DirectorySync } from './relay/directory-sync.ts'
 import { createErrorNotices } from './relay/error-notices.ts'
 import { Exchange } from './relay/exchange.ts'
+import { ExchangeLine } from './relay/exchange-line.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
 import { createForwarding } from './relay/forward.ts'
 import { InterruptedSweep } from './relay/interrupted-sweep.ts'
 import { MetaEvents } from './relay/meta-events.ts'
 import { MetaWebhook } from './relay/meta-webhook.ts'
 import { registerMetaWebhookRoutes } from './relay/meta-webhook-route.ts'
+import { Uploads } from './relay/raw-body.ts'
 import { Recorder } from './relay/recorder.ts'
 import { RowWriter } from './relay/row-writer.ts'
 import { createSessions } from './relay/sessions.ts'
 import { Teller } from './relay/teller.ts'
+import { createServer, refuseConnections, type ServerBounds } from './server.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { countPendingMigrations } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
@@ -57,6 +61,8 @@ export interface AppOptions {
   readonly refused?: (reason: StartRefused) => void
   /** Certificates that webhooks may present besides the public ones; for tests. */
   readonly webhookCa?: string
+  /** Less time and room for senders; for tests. */
+  readonly bounds?: Partial<ServerBounds>
 }
 
 export interface App {
@@ -106,6 +112,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const backlog = new Backlog(database, log)
   const webhookBook = new WebhookBook(database, unsealer)
   const asynchronous = createDispatchers(egress)
+  const clock = new LoopClock()
+  const line = new ExchangeLine()
   const worker = new DeliveryWorker({
     database,
     queue,
@@ -113,6 +121,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     isLong: (webhookId) => backlog.isLong(webhookId),
     attempt: (request) => sendAttempt(asynchronous, request),
     interrupt: () => asynchronous.interrupt(),
+    room: () => line.roomForDeliveries(),
     userAgent: config.WEBHOOK_USER_AGENT,
     log,
     metrics,
@@ -156,6 +165,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const platformAppSecrets = config.META_APP_SECRETS
   const exchange = new Exchange({
     directory,
+    line,
     forward,
     errorNotices: createErrorNotices({ sessions, announcer }),
     recorder,
@@ -178,10 +188,21 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const admission = { directory, platformAppSecrets, signatureRequired }
   const metaWebhook = new MetaWebhook({ ...admission, verifyToken, events, database, metrics, log })
 
-  const server = createServer()
+  const server = createServer(options.bounds ?? {}, {
+    came: () => line.connectionCame(),
+    refused: () => metrics.connectionRefused(),
+  })
+  const uploads = new Uploads()
+  line.tell({ refusing: refuseConnections(server) })
+  metrics.watchLoad(() => ({
+    waiting: line.waiting,
+    underWay: line.underWay,
+    loopDelayMs: clock.takeWorstMs(),
+  }))
+  const keepsConnections = () => server.server.listening && !line.isRefusing
   let boundUrl = `http://${hostInUrl(config.HOST)}:${config.PORT}`
-  server.register(async (scope) => registerExchangeRoute(scope, exchange))
-  server.register(async (scope) => registerMetaWebhookRoutes(scope, metaWebhook))
+  server.register(async (scope) => registerExchangeRoute(scope, { exchange, clock, uploads, keepsConnections }))
+  server.register(async (scope) => registerMetaWebhookRoutes(scope, metaWebhook, uploads))
   server.register(async (scope) =>
     registerOperationsRoutes(scope, { adminToken: config.ADMIN_TOKEN, metrics, ready: () => directory.loaded }),
   )
@@ -220,12 +241,14 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await interrupted.start()
       worker.start()
       maintenance.start()
+      clock.start()
       await server.listen({ host: config.HOST, port: config.PORT })
       breakers.start()
       boundUrl = `http://${hostInUrl(config.HOST)}:${portOf(server)}`
       return boundUrl
     },
     async close() {
+      clock.stop()
       const graceMs = Math.max(config.DEADLINE_MS, directory.longestTimeoutMs) + drainMs
       const cut = setTimeout(() => server.server.closeAllConnections(), graceMs)
       await Promise.all([server.close(), worker.close(drainMs)])
@@ -253,22 +276,6 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
 /** Who has the master key has the database: two Relevos that share a folder have different ones. */
 function spoolLabels({ current, previous }: MasterKeys): string[] {
   return [current, ...previous].map(({ version }) => version.toString(16).padStart(8, '0'))
-}
-
-function createServer(): FastifyInstance {
-  const server = fastify({
-    logger: false,
-    frameworkErrors: answerUnroutable,
-    // Draining must not turn calls that are already on an open connection into a 5xx.
-    return503OnClosing: false,
-    // Longer than Meta's proxy or a load balancer keeps an idle connection, so that they close it and not we.
-    keepAliveTimeout: 75_000,
-    requestTimeout: 20_000,
-    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: false },
-  })
-  // Its own answer would repeat the URL.
-  server.setNotFoundHandler((_request, reply) => reply.code(404).send())
-  return server
 }
 
 function hostInUrl(host: string): string {

@@ -25,7 +25,12 @@ const exchangeBody = z.object({
   action: z.string().nullable(),
   screen: z.string().nullable(),
   outcome: z.enum(outcomeNames).nullable(),
-  reason: z.string().nullable().describe('`interrupted` where the process died before the answer; else null'),
+  reason: z
+    .string()
+    .nullable()
+    .describe(
+      '`interrupted` where the process died before the answer; `waited` or `in_flight` where Relevo itself had too much to do to ask the webhook; else null',
+    ),
   flowToken: z.string().nullable(),
   flowId: z.string().nullable(),
   clientId: z.string().nullable(),

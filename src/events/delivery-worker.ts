@@ -24,6 +24,8 @@ export interface DeliveryWorkerParts {
   /** Ends the requests that are under way. */
   readonly interrupt: () => void
   readonly userAgent: string
+  /** How many may be taken now besides: exchanges come first. */
+  readonly room?: () => number
   readonly log: Log
   readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
 }
@@ -91,8 +93,9 @@ export class DeliveryWorker {
    * dies. All others wait in the queue.
    */
   hold(deliveries: readonly NewDelivery[]): HeldDeliveries {
+    let room = this.#parts.room?.() ?? deliveries.length
     const isHeld = (delivery: NewDelivery) =>
-      waits(delivery) && !this.#parts.isLong(delivery.webhookId) && this.#lanes.hold(delivery.webhookId)
+      waits(delivery) && !this.#parts.isLong(delivery.webhookId) && room-- > 0 && this.#lanes.hold(delivery.webhookId)
     const held = this.#stopping.signal.aborted ? [] : deliveries.filter(isHeld)
     return {
       ids: new Set(held.map(({ id }) => id)),
@@ -124,7 +127,7 @@ export class DeliveryWorker {
     let taken = 0
     try {
       for (let round = 0; round < mostRounds; round++) {
-        const limit = Math.min(takeLimit, this.#lanes.room)
+        const limit = Math.min(takeLimit, this.#lanes.room, this.#parts.room?.() ?? takeLimit)
         const alarms = await this.#takeOnce(place, limit, [...exceptWebhooks])
         taken += alarms.length
         const crowded = crowdedIn(alarms)

@@ -16,6 +16,11 @@ export interface Metrics {
   exchangeEnded(outcome: Outcome, durationMs: number): void
   /** Milliseconds from dispatch to the end of a webhook's answer. */
   webhookEnded(outcome: Outcome, durationMs: number): void
+  /** An exchange got its fallback because Relevo itself has too much to do. */
+  exchangeShed(reason: string): void
+  connectionRefused(): void
+  /** Has the gauges of load read whenever they are rendered. */
+  watchLoad(read: () => Load): void
   /** By the flow key's id: tells when an old key is no longer used and can be retired. */
   flowKeyUsed(flowKeyId: string): void
   /** Milliseconds that an answer was ready before its row was. */
@@ -43,6 +48,14 @@ export interface Metrics {
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
+}
+
+/** How busy this process is now. */
+export interface Load {
+  readonly waiting: number
+  readonly underWay: number
+  /** The worst since the last reading, ms. */
+  readonly loopDelayMs: number
 }
 
 /** A registry of its own for each app, so that two in one process (tests) do not meet. */
@@ -136,12 +149,26 @@ export function createMetrics(): Metrics {
     labelNames: ['result'],
     registers,
   })
+  const shed = new Counter({
+    name: 'relevo_exchanges_shed_total',
+    help: 'Exchanges answered with the fallback because Relevo itself had too much to do, by reason',
+    labelNames: ['reason'],
+    registers,
+  })
+  const refused = new Counter({
+    name: 'relevo_connections_refused_total',
+    help: 'Connections refused because not even fallbacks could be kept up, or because too many were open',
+    registers,
+  })
   return {
     breakerMoved: (to) => moves.inc({ to }),
     breakerProbed: (result) => probes.inc({ result }),
     watchBreakers: (count) => {
       countBreakers = count
     },
+    exchangeShed: (reason) => shed.inc({ reason }),
+    connectionRefused: () => refused.inc(),
+    watchLoad: (read) => watchLoad(read, registers),
     deliveryAttempted: (status, durationMs) => attempt.observe({ status }, durationMs / 1000),
     deliveriesUnderWay: (count) => underWay.set(count),
     exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),
@@ -160,4 +187,25 @@ export function createMetrics(): Metrics {
     render: () => registry.metrics(),
     contentType: registry.contentType,
   }
+}
+
+function watchLoad(read: () => Load, registers: Registry[]): void {
+  const under = new Gauge({ name: 'relevo_exchanges_under_way', help: 'Exchanges begun and not ended', registers })
+  const delay = new Gauge({
+    name: 'relevo_event_loop_delay_seconds',
+    help: 'The worst delay of a timer since the last scrape',
+    registers,
+  })
+  new Gauge({
+    name: 'relevo_exchanges_waiting',
+    help: 'Exchanges that wait for their turn',
+    registers,
+    // One reading sets all three.
+    collect() {
+      const { waiting, underWay, loopDelayMs } = read()
+      this.set(waiting)
+      under.set(underWay)
+      delay.set(loopDelayMs / 1000)
+    },
+  })
 }

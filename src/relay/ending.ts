@@ -8,6 +8,8 @@ export interface Ending {
   readonly text: string | null
   readonly screen?: string | null
   readonly attempt?: Attempt
+  /** What `outcome` does not say. */
+  readonly reason?: string
   /** The flow token's state after a relayed SUCCESS. */
   readonly completed?: FlowResponse
 }

@@ -12,10 +12,12 @@ import type { Announcer } from './announcer.ts'
 import type { Account, Directory } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
 import type { ErrorNotices, Report } from './error-notices.ts'
+import type { ExchangeLine, ShedReason } from './exchange-line.ts'
 import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
 import { type MetaAnswer, Repeats } from './repeats.ts'
+import { shedEnding } from './shed.ts'
 import { Stopwatch } from './stopwatch.ts'
 
 /** One call of Meta, as received. */
@@ -26,12 +28,14 @@ export interface MetaCall {
   /** The exact bytes: nothing may re-encode them before the signature is checked (protocol.md 1.6). */
   readonly body: Buffer
   readonly signature: string | undefined
-  /** performance.now() at arrival. */
+  /** When it came, and when the last of its body did: performance.now(). */
   readonly startedAt: number
+  readonly completeAt: number
 }
 
 export interface ExchangeParts {
   readonly directory: Directory
+  readonly line: ExchangeLine
   readonly forward: Forwarding
   readonly errorNotices: ErrorNotices
   readonly recorder: Recorder
@@ -75,25 +79,32 @@ export class Exchange {
     try {
       this.#verify(account, call)
       watch.lap('verify')
-      const sealed = readSealedRequest(call.body) ?? refuse('malformed')
-      const name = Repeats.nameOf(call.wabaId, sealed)
-      const earlier = this.#repeats.find(name)
-      if (earlier !== null) return await this.#repeat(earlier, account, watch)
-      const { ids, keys } = account.flowKeys()
-      const opened = openRequest(sealed, keys) ?? refuse('undecryptable')
-      this.#parts.metrics.flowKeyUsed(ids[opened.flowKeyIndex] ?? 'unknown')
-      const text = decodeUtf8(opened.plaintext) ?? refuse('undecryptable')
-      const body = parseJsonObject(text) ?? refuse('undecryptable')
-      watch.lap('decrypt')
-      const request = classifyAction(body)
-      const ledger = this.#ledger(account, watch, request)
-      const answer = this.#answerOpened(ledger, opened, isTooDeep(text) ? null : request, call.metaFlowId)
-      // No await since find: two copies of one call cannot both get here.
-      this.#repeats.keep(name, answer, request)
-      return await answer
+      const place = { workspaceId: account.workspaceId, bytes: call.body.length, at: call.completeAt }
+      return await this.#parts.line.enter(place, (shed) => this.#open(account, call, watch, shed))
     } catch (error) {
       return this.#refuseOpened(error, account, watch, call)
     }
+  }
+
+  /** The part that costs: its place is in the line. `shed`: the webhook is not to be asked. */
+  async #open(account: Account, call: MetaCall, watch: Stopwatch, shed: ShedReason | null): Promise<MetaAnswer> {
+    watch.skip()
+    const sealed = readSealedRequest(call.body) ?? refuse('malformed')
+    const name = Repeats.nameOf(call.wabaId, sealed)
+    const earlier = this.#repeats.find(name)
+    if (earlier !== null) return await this.#repeat(earlier, account, watch)
+    const { ids, keys } = account.flowKeys()
+    const opened = openRequest(sealed, keys) ?? refuse('undecryptable')
+    this.#parts.metrics.flowKeyUsed(ids[opened.flowKeyIndex] ?? 'unknown')
+    const text = decodeUtf8(opened.plaintext) ?? refuse('undecryptable')
+    const body = parseJsonObject(text) ?? refuse('undecryptable')
+    watch.lap('decrypt')
+    const request = classifyAction(body)
+    const ledger = this.#ledger(account, watch, request)
+    const answer = this.#answerOpened(ledger, opened, isTooDeep(text) ? null : request, call.metaFlowId, shed)
+    // No await since find: two copies of one call cannot both get here.
+    this.#repeats.keep(name, answer, request)
+    return answer
   }
 
   /** Ends a call that is not served and leaves no row. */
@@ -128,10 +139,11 @@ export class Exchange {
     opened: OpenedRequest,
     request: FlowRequest | null,
     metaFlowId: string | null,
+    shed: ShedReason | null,
   ): Promise<MetaAnswer> {
     let ending: AnswerEnding = { outcome: 'internal_error', text: acknowledged }
     try {
-      if (request !== null) ending = await this.#decide(ledger, request, opened, metaFlowId)
+      if (request !== null) ending = await this.#decide(ledger, request, opened, metaFlowId, shed)
     } catch (error) {
       this.#parts.log.error({ error, exchangeId: ledger.id }, 'an exchange failed inside Relevo')
     }
@@ -147,6 +159,7 @@ export class Exchange {
     request: FlowRequest,
     { plaintext }: OpenedRequest,
     metaFlowId: string | null,
+    shed: ShedReason | null,
   ): AnswerEnding | Promise<AnswerEnding> {
     switch (request.kind) {
       case 'ping':
@@ -156,7 +169,9 @@ export class Exchange {
       case 'unknown_action':
         return { outcome: 'unknown_action', text: unknownActionAnswer(request.screen) }
       case 'exchange':
-        return this.#parts.forward.ask({ ledger, request, plaintext, metaFlowId })
+        if (shed === null) return this.#parts.forward.ask({ ledger, request, plaintext, metaFlowId })
+        this.#parts.metrics.exchangeShed(shed)
+        return shedEnding({ ledger, request, metaFlowId, shed })
     }
   }
 

@@ -32,7 +32,7 @@ export interface OpeningFacts {
   readonly flowResponse: FlowResponse | null
 }
 
-const noRecords = { client: null, conversation: null, flowResponse: null }
+export const noRecords = { client: null, conversation: null, flowResponse: null }
 
 interface LedgerParts {
   readonly recorder: Recorder
@@ -50,6 +50,7 @@ export class ExchangeLedger {
   readonly #request: FlowRequest | null
   readonly #parts: LedgerParts
   #known: Known
+  #webhookId: string | null = null
   #opened: OpenedExchange | null = null
   #recorded: Promise<void> = Promise.resolve()
 
@@ -70,6 +71,12 @@ export class ExchangeLedger {
   open(found: OpeningFacts, deliveries: readonly NewDelivery[], patienceMs?: number): void {
     this.#known = found.known
     this.#open(found, deliveries, patienceMs)
+  }
+
+  /** For the record of an exchange that ends without being opened: what is known of it, and which webhook was not asked. */
+  learn(known: Known, webhookId: string | null): void {
+    this.#known = known
+    this.#webhookId = webhookId
   }
 
   #open(found: Omit<OpeningFacts, 'known'>, deliveries: readonly NewDelivery[], patienceMs?: number): void {
@@ -112,7 +119,7 @@ export class ExchangeLedger {
   }
 
   #close(ending: Ending): void {
-    if (this.#opened === null) this.#open({ webhookId: null, envelope: null, flowResponse: null }, [])
+    if (this.#opened === null) this.#open({ webhookId: this.#webhookId, envelope: null, flowResponse: null }, [])
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()
     this.#parts.recorder.closed(
@@ -121,7 +128,7 @@ export class ExchangeLedger {
         id: this.id,
         clientId: this.#opened?.clientId ?? null,
         outcome,
-        reason: null,
+        reason: ending.reason ?? null,
         durationMs: timings.total,
         webhookMs: attempt?.durationMs ?? null,
         timings,
@@ -145,14 +152,15 @@ export class ExchangeLedger {
   }
 
   /** The one wide line of an exchange: ids, names and milliseconds, never a payload, token, phone number or secret. */
-  #tell({ outcome, attempt }: Ending, ms: object): void {
+  #tell({ outcome, attempt, reason }: Ending, ms: object): void {
     const { level, fault } = outcomes[outcome]
     const { workspaceId, wabaId } = this.account
     const kind = this.#request?.kind ?? null
     const event = eventOf(this.#request)
     const { flowId = null, webhookId = null } = this.#opened ?? {}
     const line = { exchangeId: this.id, workspaceId, wabaId, kind, event, outcome, fault, flowId, webhookId, ms }
-    this.#parts.log[level](attempt ? { ...line, webhookStatus: attempt.status } : line, 'exchange')
+    const more = { ...(attempt && { webhookStatus: attempt.status }), ...(reason && { reason }) }
+    this.#parts.log[level]({ ...line, ...more }, 'exchange')
   }
 }
 

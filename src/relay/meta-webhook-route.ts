@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { MetaWebhook, MetaWebhookAnswer } from './meta-webhook.ts'
-import { readBody } from './raw-body.ts'
+import type { Uploads } from './raw-body.ts'
 
 /** Larger bodies get 413. Meta sends up to 3 MB (protocol.md 5.2). */
 const maxBodyBytes = 3 * 1024 * 1024
@@ -15,7 +15,11 @@ interface Route {
  * Meta's webhooks (contract.md §5): the platform's own app, and one address for each WABA whose tenant has a Meta app of its own. Like the
  * exchange route they answer from `onRequest`: the signature is over the exact bytes.
  */
-export async function registerMetaWebhookRoutes(app: FastifyInstance, webhook: MetaWebhook): Promise<void> {
+export async function registerMetaWebhookRoutes(
+  app: FastifyInstance,
+  webhook: MetaWebhook,
+  uploads: Uploads,
+): Promise<void> {
   for (const url of ['/api/whatsapp/webhook', '/api/whatsapp/webhook/:wabaId']) {
     app.route<Route>({
       method: ['GET', 'POST'],
@@ -26,7 +30,7 @@ export async function registerMetaWebhookRoutes(app: FastifyInstance, webhook: M
         const answer =
           request.method === 'GET'
             ? webhook.verification(request.params.wabaId ?? null, request.query)
-            : await answerPost(webhook, request)
+            : await answerPost(webhook, uploads, request)
         if (answer !== null) send(reply.raw, answer, app.server.listening)
       },
       handler: () => undefined,
@@ -39,8 +43,12 @@ export async function registerMetaWebhookRoutes(app: FastifyInstance, webhook: M
   }
 }
 
-async function answerPost(webhook: MetaWebhook, request: FastifyRequest<Route>): Promise<MetaWebhookAnswer | null> {
-  const body = await readBody(request.raw, maxBodyBytes)
+async function answerPost(
+  webhook: MetaWebhook,
+  uploads: Uploads,
+  request: FastifyRequest<Route>,
+): Promise<MetaWebhookAnswer | null> {
+  const body = await uploads.read(request.raw, maxBodyBytes)
   if (body === 'lost') return null
   if (body === 'too_large') return { status: 413, body: '' }
   const signature = request.raw.headers['x-hub-signature-256']

@@ -6,10 +6,12 @@ import { databaseRun, type Ending, printDatabase } from './database-run.ts'
 import { eventsRun, printEvents } from './events-run.ts'
 import { type FairnessReport, fairnessRun, printFairness } from './fairness-run.ts'
 import { killRun, printKills } from './kill-run.ts'
+import { overloadRun, percentile, perSecond, printOverload } from './overload-run.ts'
 import { printRestarts, restartRun } from './restart-run.ts'
 
 // The long forms of test/e2e/durability.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
-// `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`.
+// `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`,
+// `soak:overload [seconds]`.
 const [what, given, givenRate] = process.argv.slice(2)
 /** Exchanges a second; a machine on which that is more than a core can do wants less. */
 const rate = Number(givenRate ?? 100)
@@ -30,6 +32,14 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
   },
   fairness: (databaseUrl) => fairness(databaseUrl, 'hangs'),
   fairness_answers: (databaseUrl) => fairness(databaseUrl, 'answers'),
+  async overload(databaseUrl) {
+    const report = await overloadRun(databaseUrl, Number(given ?? 60))
+    printOverload(report)
+    const { capacity, overload, after } = report
+    const wrong = overload.wrong.size + after.wrong.size + overload.lost + report.unlogged
+    const isFast = percentile(overload.latencies, 0.99) < 1500 && report.recoverySeconds < 5
+    return wrong === 0 && isFast && perSecond(overload) >= 0.8 * perSecond(capacity)
+  },
   async restart(databaseUrl) {
     const report = await restartRun(databaseUrl, Number(given ?? 20), rate)
     printRestarts(report)
@@ -73,7 +83,7 @@ if (what === 'database') process.exitCode = (await databaseRuns()) ? 0 : 1
 else if (run !== undefined) process.exitCode = (await onOwnDatabase(run)) ? 0 : 1
 else {
   console.error(
-    'soak.ts kill [kills] | database [seconds] | events [seconds] | fairness [waiting] | restart [restarts]',
+    'soak.ts kill [kills] | database [seconds] | events [seconds] | fairness [waiting] | restart [restarts] | overload [seconds]',
   )
   process.exitCode = 2
 }

@@ -3,6 +3,7 @@ import { databaseRun } from '../durability/database-run.ts'
 import { eventsRun } from '../durability/events-run.ts'
 import { fairnessRun } from '../durability/fairness-run.ts'
 import { answersBetweenKills, killRun } from '../durability/kill-run.ts'
+import { overloadRun } from '../durability/overload-run.ts'
 import { restartRun } from '../durability/restart-run.ts'
 import { createTestDatabase } from '../support/database.ts'
 import { endProcesses } from '../support/process.ts'
@@ -13,7 +14,8 @@ afterEach(endProcesses)
 const nothingWrong = { lost: 0, twice: 0, unknown: 0, untold: 0, exitCode: 0 }
 
 // A slow machine takes its time to start and end processes and databases.
-describe('under 100 exchanges a second', { timeout: 120_000 }, () => {
+// 40 a second before a database that goes: everybody is to get a reply, so the relay itself must not have too much to do.
+describe('under load', { timeout: 120_000 }, () => {
   it('3 SIGKILLs: every exchange that was answered is in the log, once', async () => {
     const database = await createTestDatabase()
     const report = await killRun(database.url, 3, 100)
@@ -25,13 +27,29 @@ describe('under 100 exchanges a second', { timeout: 120_000 }, () => {
   it.each(['fast', 'immediate', 'stalled'] as const)(
     'PostgreSQL gone (%s): everyone gets the tenant’s reply, and every row comes later',
     async (ending) => {
-      const report = await databaseRun(ending, 4, 100)
+      const report = await databaseRun(ending, 4, 40)
       const { sent, answered } = report.ledger
       expect(report).toMatchObject({ ...nothingWrong, rowsLost: 0, rows: sent.size, outcomes: { replied: sent.size } })
       expect(answered.size).toBe(sent.size)
       expect(report.mostSpooled).toBeGreaterThan(sent.size / 3)
     },
   )
+})
+
+describe('three times as many exchanges as there is processor for', { timeout: 120_000 }, () => {
+  it('every answer is a valid encrypted 200 and in the log, some at once, none before its deadline, and then all are served again', async () => {
+    const database = await createTestDatabase()
+    const { overload, after, earliestMs, unlogged, shedCounted, silences } = await overloadRun(database.url, 4, 3)
+    expect([...overload.wrong, ...after.wrong]).toEqual([])
+    expect({ lost: overload.lost, unlogged }).toEqual({ lost: 0, unlogged: 0 })
+    expect(overload.replied).toBeGreaterThan(0)
+    expect(overload.shed + overload.refused).toBeGreaterThan(0)
+    expect(shedCounted).toBeGreaterThan(0)
+    expect(silences.length).toBe(overload.timedOut)
+    expect(earliestMs).toBeGreaterThanOrEqual(700)
+    expect(after.replied).toBeGreaterThan(0)
+    await database.drop()
+  })
 })
 
 describe('asynchronous deliveries', { timeout: 120_000 }, () => {

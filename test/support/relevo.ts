@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type App, type AppConfig, createApp } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
+import type { ServerBounds } from '../../src/server.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
 import { eventually } from './eventually.ts'
 import { type FakeMeta, fakeMeta } from './meta.ts'
@@ -63,7 +64,7 @@ const testDefaults = {
 /** `environment`: settings as they would stand in the environment. */
 export async function startRelevo(
   environment: Record<string, string> = {},
-  options: { webhookCa?: string; database?: TestDatabase } = {},
+  options: { webhookCa?: string; database?: TestDatabase; bounds?: Partial<ServerBounds> } = {},
 ): Promise<TestRelevo> {
   const database = options.database ?? (await createTestDatabase())
   const MASTER_KEY = randomBytes(32).toString('base64')
@@ -72,8 +73,8 @@ export async function startRelevo(
   const config = readConfig(given) as AppConfig
   const logs: Record<string, unknown>[] = []
   const logDestination = { write: (line: string) => void logs.push(JSON.parse(line)) }
-  const { webhookCa } = options
-  const app = createApp(config, { logDestination, ...(webhookCa === undefined ? {} : { webhookCa }) })
+  const { webhookCa, bounds = {} } = options
+  const app = createApp(config, { logDestination, bounds, ...(webhookCa === undefined ? {} : { webhookCa }) })
   const url = await app.listen()
   const relevo: TestRelevo = {
     url,

@@ -1,0 +1,113 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import fastify, { type FastifyInstance } from 'fastify'
+import { answerUnroutable } from './api/plugin.ts'
+
+/** What a sender may take of time and room. Defaults in `bounds`; tests want less. */
+export interface ServerBounds {
+  /** From the connection, or from a request's first byte, to the end of its head, ms. */
+  readonly headMs: number
+  /** To the end of its body, ms. Meta gives up after 10 s (protocol.md 1.8). */
+  readonly requestMs: number
+  /** How often that is looked at, ms. */
+  readonly lookEveryMs: number
+  readonly connections: number
+  /** Requests on one connection that are not answered yet: beyond, it is cut. */
+  readonly pipelined: number
+}
+
+export const bounds: ServerBounds = {
+  headMs: 10_000,
+  requestMs: 20_000,
+  lookEveryMs: 1000,
+  connections: 8192,
+  pipelined: 32,
+}
+
+export interface ConnectionWatch {
+  /** A connection was made, be it refused or not. */
+  readonly came: () => void
+  readonly refused: () => void
+}
+
+/** The listener: its bounds, and what happens to bytes that are no request. */
+export function createServer(given: Partial<ServerBounds>, watch: ConnectionWatch): FastifyInstance {
+  const { headMs, requestMs, lookEveryMs, connections, pipelined } = { ...bounds, ...given }
+  const unanswered = new Unanswered(pipelined)
+  const server = fastify({
+    logger: false,
+    frameworkErrors: answerUnroutable,
+    // Draining must not turn calls that are already on an open connection into a 5xx.
+    return503OnClosing: false,
+    // Longer than Meta's proxy or a load balancer keeps an idle connection, so that they close it and not we.
+    keepAliveTimeout: 75_000,
+    requestTimeout: requestMs,
+    http: { headersTimeout: headMs, connectionsCheckingInterval: lookEveryMs },
+    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: false },
+    clientErrorHandler: (error, socket) => unanswered.refuse(error, socket),
+  })
+  // Its own answer would repeat the URL.
+  server.setNotFoundHandler((_request, reply) => reply.code(404).send())
+  const { server: listener } = server
+  listener.maxConnections = connections
+  let madeRoomAt = 0
+  listener.on('connection', watch.came)
+  listener.on('drop', () => {
+    watch.came()
+    watch.refused()
+    if (performance.now() - madeRoomAt < 1000) return
+    madeRoomAt = performance.now()
+    listener.closeIdleConnections()
+  })
+  listener.prependListener('request', ({ socket }, response: ServerResponse) => unanswered.add(socket, response))
+  return server
+}
+
+/** While it is so, every new connection is closed as soon as it is made, and those that nobody uses now are. */
+export function refuseConnections({ server: listener }: FastifyInstance): (isRefusing: boolean) => void {
+  const most = listener.maxConnections
+  return (isRefusing) => {
+    // Zero would mean no bound.
+    listener.maxConnections = isRefusing ? 1 : most
+    if (isRefusing) listener.closeIdleConnections()
+  }
+}
+
+/** Requests whose answer is not out yet, by connection. */
+class Unanswered {
+  readonly #most: number
+  readonly #responses = new WeakMap<Socket, Set<ServerResponse>>()
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  add(socket: Socket, response: ServerResponse): void {
+    const responses = this.#responses.get(socket) ?? new Set()
+    this.#responses.set(socket, responses.add(response))
+    response.once('close', () => responses.delete(response))
+    if (responses.size > this.#most) socket.destroy()
+  }
+
+  /** Bytes that are no request, or came too slowly. What was asked before them on the connection is answered first, in its order. */
+  refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || socket.destroyed) return
+    const earlier = [...(this.#responses.get(socket) ?? [])].filter(({ req }) => req.complete)
+    const last = earlier.at(-1)
+    socket.pause()
+    if (last === undefined) end(error, socket)
+    else last.once('close', () => end(error, socket))
+  }
+}
+
+const statusLines: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+function end({ code = '' }: NodeJS.ErrnoException, socket: Socket): void {
+  const status = statusLines[code] ?? '400 Bad Request'
+  if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  socket.destroySoon()
+}
