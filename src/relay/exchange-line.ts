@@ -11,7 +11,7 @@ const sliceMs = 4
 /** Turns in a row in which no exchange begins because connections keep coming: libuv accepts one in a turn, so turns must be short or they wait in the kernel. */
 const acceptTurns = 32
 /** Of the time in which exchanges begin, what goes to fallbacks; more once one waits too long for it. The rest goes to replies, and where all are late to the latest of them. */
-const shedShare = { usual: 1 / 6, urgent: 1 / 3 }
+const shedShare = { usual: 1 / 8, urgent: 1 / 3 }
 /** Somebody waits without a break for so long: this is no burst. */
 const sustainedAfterMs = 1000
 /** How long an exchange waits for its turn before it gets the fallback, ms. A burst is better served late than not at all. */
@@ -19,7 +19,7 @@ const patienceMs = { burst: 500, sustained: 150 }
 /** Who was let in is answered: past it fallbacks have the greater share. */
 const urgentMs = 600
 /** New connections are refused where who came last would wait longer than this, ms. */
-const refuseAtMs = { burst: 700, sustained: 300 }
+const refuseAtMs = { burst: 700, sustained: 200 }
 /** Over what time the line's speed is averaged, and how long it must have been seen to count, ms of waiting. */
 const speedOverMs = 500
 const speedSeenMs = 100
