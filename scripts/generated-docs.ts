@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { describeApi } from '../src/api/openapi.ts'
 import { routes } from '../src/api/routes.ts'
 import { describeConfig } from '../src/config.ts'
+import { describeFaults } from '../test/faults/page.ts'
 
 export const repositoryRoot = join(import.meta.dirname, '..')
 
@@ -15,5 +16,6 @@ export interface GeneratedDoc {
 /** Every page that is made and not written. `npm run docs` writes them, `npm run check` fails when one has drifted. */
 export const generatedDocs: readonly GeneratedDoc[] = [
   { path: 'docs/configuration.md', make: describeConfig },
+  { path: 'docs/faults.md', make: describeFaults },
   { path: 'docs/openapi.json', make: () => `${JSON.stringify(describeApi(routes), null, 2)}\n` },
 ]

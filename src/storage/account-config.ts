@@ -1,9 +1,10 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import type { SubscribableEvent } from '../domain/events.ts'
 import type { Flow, FlowStatus } from '../domain/flow.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { BreakerMode, WebhookFallback, WebhookFormat } from '../domain/webhook.ts'
 import { storing } from './database.ts'
+import { openClient } from './driver.ts'
 import { configChannel } from './workspaces.ts'
 
 /** All that a relay must know of one workspace, as stored: what is sealed stays sealed. */
@@ -112,7 +113,7 @@ export async function listenForConfig(
   changed: (workspaceId: WorkspaceId) => void,
 ): Promise<{ close(): Promise<void> }> {
   const connection = { application_name: 'relevo' }
-  const client = postgres(url, { max: 1, connect_timeout: 5, connection, onnotice: () => undefined })
+  const client = openClient(url, { max: 1, connect_timeout: 5, connection })
   const close = () => client.end({ timeout: 1 })
   try {
     await storing('listen', () => client.listen(configChannel, (id) => changed(id as WorkspaceId)))

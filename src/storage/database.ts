@@ -1,8 +1,9 @@
 import type { ExtractTablesWithRelations } from 'drizzle-orm'
 import type { PgDatabase } from 'drizzle-orm/pg-core'
 import { drizzle, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { ApiError } from '../domain/errors.ts'
+import { openClient } from './driver.ts'
 import * as schema from './schema.ts'
 
 type Schema = typeof schema
@@ -116,7 +117,7 @@ function openPools(options: DatabaseOptions): Pools {
 }
 
 function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql {
-  return postgres(url, {
+  return openClient(url, {
     max,
     prepare,
     connect_timeout: 5,
@@ -124,7 +125,6 @@ function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql 
     // A database that is back is used within a second, not after the default back-off of up to 20 s.
     backoff: (attempt: number) => Math.min(0.05 * 2 ** attempt, 1),
     connection: { application_name: 'relevo' },
-    onnotice: () => undefined,
   })
 }
 
@@ -223,15 +223,14 @@ export function statementsOf(client: postgres.Sql | postgres.TransactionSql): St
   }
 }
 
-/** A script with a transaction of its own needs a connection to itself. */
+/**
+ * A script with a transaction of its own: the driver has it in `begin` only, which also rolls back what fails half-way. (Its `reserve` never
+ * resolves on a new connection of a client that fetches no types.)
+ */
 async function runScript(client: postgres.Sql | postgres.TransactionSql, text: string): Promise<postgres.Row[]> {
-  if (!('reserve' in client) || !/^\s*begin\b/i.test(text)) return await client.unsafe(text)
-  const reserved = await client.reserve()
-  try {
-    return await reserved.unsafe(text)
-  } finally {
-    reserved.release()
-  }
+  const [, script] = /^\s*begin\s*;(.*)\bcommit\s*;?\s*$/is.exec(text) ?? []
+  if (script === undefined || !('begin' in client)) return await client.unsafe(text)
+  return (await client.begin((tx) => tx.unsafe(script))) as postgres.Row[]
 }
 
 /** PostgreSQL's text has no NUL, and UTF-8 no half of a surrogate pair: what phones send is stored with the replacement character in their place. */

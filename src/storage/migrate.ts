@@ -2,8 +2,9 @@ import { fileURLToPath } from 'node:url'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { storing } from './database.ts'
+import { openClient } from './driver.ts'
 
 const migrationsFolder = fileURLToPath(new URL('../../migrations', import.meta.url))
 
@@ -24,7 +25,7 @@ export async function migrating(
   operation: string,
   change: (client: postgres.Sql) => Promise<void>,
 ): Promise<void> {
-  const client = postgres(url, { max: 1, onnotice: () => undefined, connection: { application_name: 'relevo' } })
+  const client = openClient(url, { max: 1, connection: { application_name: 'relevo' } })
   const work = async () => {
     await client`select pg_advisory_lock(${lockId})`
     await change(client)
