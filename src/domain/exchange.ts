@@ -66,6 +66,18 @@ export function classifyAction(body: JsonObject): FlowRequest {
   }
 }
 
+/** The same request without what the person sent: as much as a repetition of it is recorded with. */
+export function withoutContents(request: FlowRequest): FlowRequest {
+  switch (request.kind) {
+    case 'exchange':
+      return { ...request, payload: {}, tokenSignature: undefined }
+    case 'error_notification':
+      return { ...request, error: { key: '', message: null } }
+    default:
+      return request
+  }
+}
+
 function nonEmpty(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
 }

@@ -59,7 +59,7 @@ const refuse = (outcome: Refusal): never => {
 /** The relay's story: one call of Meta in, one answer out, exactly one outcome. Never rejects. */
 export class Exchange {
   readonly #parts: ExchangeParts
-  readonly #repeats = new Repeats<CallFacts>(() => performance.now())
+  readonly #repeats = new Repeats(() => performance.now())
   readonly #secretlessSince = new Map<string, number>()
 
   constructor(parts: ExchangeParts) {

@@ -1,9 +1,10 @@
 import { sha256 } from '../crypto/digest.ts'
 import type { SealedRequest } from '../crypto/flow-cipher.ts'
+import { type FlowRequest, withoutContents } from '../domain/exchange.ts'
 
 /** How long a call's answer is kept for a repetition, ms: contract.md §3. */
 const keptMs = 10 * 60 * 1000
-/** What all kept answers may weigh, in characters of base64, and how many they may be. */
+/** What all kept answers and their facts may weigh, in characters, and how many they may be. */
 const limits = { characters: 32 * 1024 * 1024, count: 50_000 }
 
 /** What goes back to Meta: a status and base64 text, or an empty body. */
@@ -12,9 +13,9 @@ export interface MetaAnswer {
   readonly body: string
 }
 
-interface Kept<Facts> {
+interface Kept {
   readonly answer: Promise<MetaAnswer>
-  readonly facts: Facts
+  readonly facts: FlowRequest
   readonly until: number
   characters: number
 }
@@ -23,9 +24,9 @@ interface Kept<Facts> {
  * The answers of the last ten minutes by the exact ciphertext they answered. The same ciphertext must get the same bytes:
  * another answer under the same AES key and inverted IV would be GCM nonce reuse.
  */
-export class Repeats<Facts> {
+export class Repeats {
   // A Map keeps the order of insertion, so the first entry is the oldest.
-  readonly #kept = new Map<string, Kept<Facts>>()
+  readonly #kept = new Map<string, Kept>()
   readonly #now: () => number
   #characters = 0
 
@@ -42,21 +43,22 @@ export class Repeats<Facts> {
     )
   }
 
-  find(name: string): { readonly answer: Promise<MetaAnswer>; readonly facts: Facts } | null {
+  find(name: string): { readonly answer: Promise<MetaAnswer>; readonly facts: FlowRequest } | null {
     const kept = this.#kept.get(name)
     return kept === undefined || kept.until <= this.#now() ? null : kept
   }
 
-  /** Keeps the answer to come. `facts` are handed to whoever finds it. */
-  keep(name: string, answer: Promise<MetaAnswer>, facts: Facts): void {
+  /** Keeps the answer to come. Whoever finds it is handed the request's facts, without its contents: these can be a megabyte. */
+  keep(name: string, answer: Promise<MetaAnswer>, request: FlowRequest): void {
     this.#drop(name)
+    const facts = withoutContents(request)
     const kept = { answer, facts, until: this.#now() + keptMs, characters: 0 }
     this.#kept.set(name, kept)
     answer.then(
       ({ body }) => {
         if (this.#kept.get(name) !== kept) return
-        kept.characters = body.length
-        this.#characters += body.length
+        kept.characters = body.length + lengthOf(facts)
+        this.#characters += kept.characters
         this.#trim()
       },
       () => this.#drop(name),
@@ -79,4 +81,10 @@ export class Repeats<Facts> {
     this.#characters -= this.#kept.get(name)?.characters ?? 0
     this.#kept.delete(name)
   }
+}
+
+/** A phone may write a megabyte into any of these. */
+function lengthOf(facts: FlowRequest): number {
+  const version = 'version' in facts ? facts.version : null
+  return [facts.action, facts.screen, facts.flowToken, version].reduce((sum, text) => sum + (text?.length ?? 0), 0)
 }

@@ -54,9 +54,14 @@ export function sealRequest(plaintext: string, publicKey: KeyObject, appSecret: 
 }
 
 /** AES-128-GCM without additional data, the 16-byte tag behind the ciphertext (protocol.md 1.4). */
-export function sealText(plaintext: string, { aesKey, iv }: SessionKey): Buffer {
+export function sealText(plaintext: string, session: SessionKey): Buffer {
+  return sealBytes(Buffer.from(plaintext), session)
+}
+
+/** The same for bytes that need not be text. */
+export function sealBytes(plaintext: Uint8Array, { aesKey, iv }: SessionKey): Buffer {
   const cipher = createCipheriv('aes-128-gcm', aesKey, iv)
-  return Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final(), cipher.getAuthTag()])
+  return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
 /** RSA-OAEP with SHA-256 for hash and MGF1, empty label (protocol.md 1.3). Node takes MGF1's hash from `oaepHash`. */

@@ -1,13 +1,19 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { SealedRequest } from '../../../src/crypto/flow-cipher.ts'
+import { classifyAction } from '../../../src/domain/exchange.ts'
 import { type MetaAnswer, Repeats } from '../../../src/relay/repeats.ts'
 
+/** Weighs nothing. */
+const noAction = { kind: 'unknown_action', action: null, screen: null, flowToken: null } as const
+/** An exchange of this flow token, and all else that a phone may write at length. */
+const exchangeOf = (flowToken: string, more: object = {}) =>
+  classifyAction({ action: 'INIT', screen: 'A', flow_token: flowToken, version: '3.0', ...more })
 const tenMinutesMs = 600_000
 const answerOf = (body: string): MetaAnswer => ({ status: 200, body })
 
 let nowMs: number
-let repeats: Repeats<string>
+let repeats: Repeats
 beforeEach(() => {
   nowMs = 1000
   repeats = new Repeats(() => nowMs)
@@ -15,7 +21,7 @@ beforeEach(() => {
 
 /** Keeps an answer that is already there, and lets it arrive. */
 async function keep(name: string, body = name): Promise<void> {
-  repeats.keep(name, Promise.resolve(answerOf(body)), `facts of ${name}`)
+  repeats.keep(name, Promise.resolve(answerOf(body)), noAction)
   await settled()
 }
 /** The handlers of promises that are resolved by now have run. */
@@ -24,16 +30,23 @@ const isKept = (name: string) => repeats.find(name) !== null
 
 describe('a repetition', () => {
   it('finds the first answer and its facts', async () => {
-    await keep('a')
+    repeats.keep('a', Promise.resolve(answerOf('a')), exchangeOf('a'))
+    await settled()
     const found = repeats.find('a')
-    expect(found?.facts).toBe('facts of a')
+    expect(found?.facts).toMatchObject({
+      kind: 'exchange',
+      action: 'init',
+      screen: 'A',
+      flowToken: 'a',
+      version: '3.0',
+    })
     expect(await found?.answer).toEqual(answerOf('a'))
     expect(repeats.find('b')).toBeNull()
   })
 
   it('finds an answer that is still to come, and waits for it', async () => {
     const { promise, resolve } = Promise.withResolvers<MetaAnswer>()
-    repeats.keep('a', promise, 'facts')
+    repeats.keep('a', promise, noAction)
     const waiting = repeats.find('a')?.answer
     resolve(answerOf('late'))
     expect(await waiting).toEqual(answerOf('late'))
@@ -48,7 +61,7 @@ describe('a repetition', () => {
   })
 
   it('finds nothing where the answer failed', async () => {
-    repeats.keep('a', Promise.reject(new Error('made up')), 'facts')
+    repeats.keep('a', Promise.reject(new Error('made up')), noAction)
     await settled()
     expect(isKept('a')).toBe(false)
     expect(repeats.size).toBe(0)
@@ -79,8 +92,27 @@ describe('what is kept', () => {
     expect(['a', 'b', 'c', 'd'].map(isKept)).toEqual([false, false, true, true])
   })
 
+  it('has nothing of what a person sent', async () => {
+    const [data, error] = [{ form: 'x'.repeat(1000) }, { error: 'x'.repeat(1000) }]
+    repeats.keep('a', Promise.resolve(answerOf('')), exchangeOf('t', { data, flow_token_signature: 'x'.repeat(1000) }))
+    repeats.keep('b', Promise.resolve(answerOf('')), exchangeOf('t', { data: error }))
+    expect(['a', 'b'].map((name) => JSON.stringify(repeats.find(name)?.facts).includes('x'.repeat(1000)))).toEqual([
+      false,
+      false,
+    ])
+  })
+
+  it('weighs the texts of a call, too: a flow token of a megabyte is as heavy as an answer', async () => {
+    const elevenMi = 'x'.repeat(11 * 1024 * 1024)
+    repeats.keep('token', Promise.resolve(answerOf('')), exchangeOf(elevenMi))
+    repeats.keep('screen', Promise.resolve(answerOf('')), exchangeOf('t', { screen: elevenMi }))
+    repeats.keep('version', Promise.resolve(answerOf('')), exchangeOf('t', { version: elevenMi }))
+    await settled()
+    expect(['token', 'screen', 'version'].map(isKept)).toEqual([false, true, true])
+  })
+
   it('is at most 50,000 answers', async () => {
-    for (let n = 0; n < 50_010; n++) repeats.keep(String(n), Promise.resolve(answerOf('')), '')
+    for (let n = 0; n < 50_010; n++) repeats.keep(String(n), Promise.resolve(answerOf('')), noAction)
     await settled()
     expect(repeats.size).toBe(50_000)
     expect([isKept('9'), isKept('10')]).toEqual([false, true])
@@ -96,7 +128,7 @@ describe('what is kept', () => {
 
   it('is not made heavier by an answer whose place another took before it came', async () => {
     const { promise, resolve } = Promise.withResolvers<MetaAnswer>()
-    repeats.keep('a', promise, 'facts')
+    repeats.keep('a', promise, noAction)
     await keep('a', 'short')
     resolve(answerOf('x'.repeat(30 * 1024 * 1024)))
     await keep('b', 'x'.repeat(8 * 1024 * 1024))
