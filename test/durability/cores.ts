@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, cpus } from 'node:os'
 
 /** Keeps a process, its threads and what it starts from now on to one core. Where that cannot be (no taskset, one core) nothing happens. */
 export function pin(pid: number, core: 0 | 1): void {
@@ -9,4 +9,17 @@ export function pin(pid: number, core: 0 | 1): void {
   } catch {
     console.log('taskset is not there: nothing is kept to its core')
   }
+}
+
+/** Returns how busy the first two cores were since the call, whoever kept them busy: shares of 1. */
+export function watchCores(): () => readonly number[] {
+  const before = cpus()
+  return () =>
+    cpus()
+      .slice(0, 2)
+      .map(({ times }, core) => {
+        const spent = (name: keyof typeof times) => times[name] - (before[core]?.times[name] ?? 0)
+        const idle = spent('idle')
+        return 1 - idle / (spent('user') + spent('nice') + spent('sys') + spent('irq') + idle)
+      })
 }
