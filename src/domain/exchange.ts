@@ -40,16 +40,6 @@ export type FlowRequest =
     }
   | ExchangeRequest
 
-type FactsOf<Request> = Request extends FlowRequest ? Pick<Request, 'kind' | 'action' | 'screen' | 'flowToken'> : never
-
-/** What a request is recorded with, without what it carries. */
-export type CallFacts = FactsOf<FlowRequest>
-
-/** The facts alone, to be kept: a payload may be a megabyte. */
-export function factsOf({ kind, action, screen, flowToken }: FlowRequest): CallFacts {
-  return { kind, action, screen, flowToken } as CallFacts
-}
-
 /**
  * Decides what a decrypted body is. Phones and preview tools differ in what they leave out (protocol.md 2.2), so any JSON
  * object will do: members of an unexpected type count as missing. Never throws.

@@ -1,7 +1,7 @@
 import { type OpenedRequest, openRequest, readSealedRequest, sealAnswer } from '../crypto/flow-cipher.ts'
 import { verifyMetaSignature } from '../crypto/meta-signature.ts'
 import { ExchangeRefused } from '../domain/errors.ts'
-import { type CallFacts, classifyAction, type FlowRequest, factsOf } from '../domain/exchange.ts'
+import { classifyAction, type FlowRequest } from '../domain/exchange.ts'
 import { acknowledged } from '../domain/fallback.ts'
 import { newUuid } from '../domain/ids.ts'
 import { decodeUtf8, isTooDeep, parseJsonObject } from '../domain/json.ts'
@@ -42,6 +42,9 @@ export interface ExchangeParts {
   readonly platformAppSecrets: readonly string[]
   readonly signatureRequired: boolean
 }
+
+/** Facts of a call that its repetition is recorded with. */
+type CallFacts = FlowRequest
 
 const active = '{"data":{"status":"active"}}'
 const refused = (outcome: Refusal): MetaAnswer => ({ status: outcomes[outcome].status, body: '' })
@@ -86,7 +89,7 @@ export class Exchange {
       const ledger = this.#ledger(account, watch, request)
       const answer = this.#answerOpened(ledger, opened, isTooDeep(text) ? null : request, call.metaFlowId)
       // No await since find: two copies of one call cannot both get here.
-      this.#repeats.keep(name, answer, factsOf(request))
+      this.#repeats.keep(name, answer, request)
       return await answer
     } catch (error) {
       return this.#refuseOpened(error, account, watch, call)
@@ -184,7 +187,7 @@ export class Exchange {
     return refused(outcome)
   }
 
-  #ledger(account: Account, watch: Stopwatch, request: CallFacts | null): ExchangeLedger {
+  #ledger(account: Account, watch: Stopwatch, request: FlowRequest | null): ExchangeLedger {
     const now = new Date()
     return new ExchangeLedger(this.#parts, { id: newUuid(now.getTime()), now, account, watch, request })
   }

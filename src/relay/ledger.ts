@@ -1,6 +1,6 @@
 import type { Attempt } from '../delivery/attempt.ts'
 import { errorEvent, exchangeEvent } from '../domain/events.ts'
-import type { CallFacts } from '../domain/exchange.ts'
+import type { FlowRequest } from '../domain/exchange.ts'
 import type { FlowResponse } from '../domain/flow-response.ts'
 import { isFallback, type Outcome, outcomes } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
@@ -20,7 +20,7 @@ export interface LedgerFacts {
   readonly account: Account
   readonly watch: Stopwatch
   /** Null when the call did not open. */
-  readonly request: CallFacts | null
+  readonly request: FlowRequest | null
 }
 
 /** What is found out between the opening of an exchange and its answer. */
@@ -47,7 +47,7 @@ export class ExchangeLedger {
   readonly now: Date
   readonly account: Account
   readonly watch: Stopwatch
-  readonly #request: CallFacts | null
+  readonly #request: FlowRequest | null
   readonly #parts: LedgerParts
   #known: Known
   #opened: OpenedExchange | null = null
@@ -156,13 +156,13 @@ export class ExchangeLedger {
   }
 }
 
-function eventOf(request: CallFacts | null): string | null {
+function eventOf(request: FlowRequest | null): string | null {
   if (request?.kind === 'exchange') return exchangeEvent(request.action)
   return request?.kind === 'error_notification' ? errorEvent : null
 }
 
 /** What a phone sent as an unknown action can be anything: enough of it is kept to know it by. */
-function actionOf(request: CallFacts | null): string | null {
+function actionOf(request: FlowRequest | null): string | null {
   return request?.action?.slice(0, 100) ?? null
 }
 

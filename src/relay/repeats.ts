@@ -3,7 +3,7 @@ import type { SealedRequest } from '../crypto/flow-cipher.ts'
 
 /** How long a call's answer is kept for a repetition, ms: contract.md §3. */
 const keptMs = 10 * 60 * 1000
-/** What all that is kept may weigh, in characters of answers and of the facts beside them, and how many answers it may be. */
+/** What all kept answers may weigh, in characters of base64, and how many they may be. */
 const limits = { characters: 32 * 1024 * 1024, count: 50_000 }
 
 /** What goes back to Meta: a status and base64 text, or an empty body. */
@@ -23,7 +23,7 @@ interface Kept<Facts> {
  * The answers of the last ten minutes by the exact ciphertext they answered. The same ciphertext must get the same bytes:
  * another answer under the same AES key and inverted IV would be GCM nonce reuse.
  */
-export class Repeats<Facts extends object> {
+export class Repeats<Facts> {
   // A Map keeps the order of insertion, so the first entry is the oldest.
   readonly #kept = new Map<string, Kept<Facts>>()
   readonly #now: () => number
@@ -47,16 +47,15 @@ export class Repeats<Facts extends object> {
     return kept === undefined || kept.until <= this.#now() ? null : kept
   }
 
-  /** Keeps the answer to come. `facts` are handed to whoever finds it; their texts count. */
+  /** Keeps the answer to come. `facts` are handed to whoever finds it. */
   keep(name: string, answer: Promise<MetaAnswer>, facts: Facts): void {
     this.#drop(name)
-    const kept = { answer, facts, until: this.#now() + keptMs, characters: lengthOf(facts) }
+    const kept = { answer, facts, until: this.#now() + keptMs, characters: 0 }
     this.#kept.set(name, kept)
-    this.#characters += kept.characters
     answer.then(
       ({ body }) => {
         if (this.#kept.get(name) !== kept) return
-        kept.characters += body.length
+        kept.characters = body.length
         this.#characters += body.length
         this.#trim()
       },
@@ -80,9 +79,4 @@ export class Repeats<Facts extends object> {
     this.#characters -= this.#kept.get(name)?.characters ?? 0
     this.#kept.delete(name)
   }
-}
-
-/** A flow token, a screen or the name of an action may fill a whole call. */
-function lengthOf(facts: object): number {
-  return Object.values(facts).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 0), 0)
 }

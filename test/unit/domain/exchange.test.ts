@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { exchangeEvent, subscribableEvents, umbrellaEvent } from '../../../src/domain/events.ts'
-import { classifyAction, factsOf } from '../../../src/domain/exchange.ts'
+import { classifyAction } from '../../../src/domain/exchange.ts'
 import type { JsonObject } from '../../../src/domain/json.ts'
 import { flowVector } from '../crypto/vectors.ts'
 
@@ -181,19 +181,6 @@ describe('classifyAction', () => {
         expect(request).toMatchObject({ kind: 'exchange', action: name.toLowerCase() })
       }),
     )
-  })
-})
-
-describe('the facts of a call', () => {
-  it.each([
-    { action: 'data_exchange', screen: 'FORM', flow_token: 'token', data: { photo: 'x' }, flow_token_signature: 'y' },
-    { action: 'data_exchange', screen: 'FORM', flow_token: 'token', data: { error: 'x', error_message: 'y' } },
-    { action: 'navigate', screen: 'FORM', flow_token: 'token', data: { photo: 'x' } },
-    { action: 'ping' },
-  ])('are four, and never what it carries: $action', (body) => {
-    const request = classifyAction(body)
-    const { kind, action, screen, flowToken } = request
-    expect(factsOf(request)).toEqual({ kind, action, screen, flowToken })
   })
 })
 
