@@ -31,7 +31,7 @@ const { gc } = globalThis as unknown as { gc: () => void }
 const Timeout = clearedTimer().constructor
 
 const peersByPort = new Map(JSON.parse(process.env.INSIDE_PEERS ?? '[]') as [number, Peer][])
-const seen = new Set<Repeats<object>>()
+const seen = new Set<{ readonly size: number }>()
 const { keep } = Repeats.prototype
 Repeats.prototype.keep = function (...args) {
   seen.add(this)

@@ -52,7 +52,7 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
   async mixed(databaseUrl) {
     const seconds = Number(given ?? 1800)
     // Answers are kept for repetitions for ten minutes: before that the heap cannot but grow.
-    const warmUpSeconds = Math.min(620, seconds / 2)
+    const warmUpSeconds = seconds > 900 ? 620 : seconds / 2
     const lookEverySeconds = Math.max(1, Math.round(seconds / 60))
     const plan = { seconds, warmUpSeconds, lookEverySeconds, walksHeap: true, breaker: 'on' as const }
     const report = await mixedRun(databaseUrl, { ...plan, rate: givenRate === undefined ? null : Number(givenRate) })
