@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { availableParallelism, cpus } from 'node:os'
+import { cpus } from 'node:os'
 
 /** Keeps a process, its threads and what it starts from now on to one core. Where that cannot be (no taskset, one core) nothing happens. */
 export function pin(pid: number, core: 0 | 1): void {
-  if (availableParallelism() < 2) return
+  // Not `availableParallelism`: that is 1 for a process which is itself kept to one.
+  if (cpus().length < 2) return
   try {
     execFileSync('taskset', ['-a', '-c', '-p', String(core), String(pid)], { stdio: 'ignore' })
   } catch {
