@@ -3,7 +3,7 @@ import { isObject, type JsonObject, parseJson } from '../simulator/json.ts'
 import { newFlowToken } from '../simulator/simulate.ts'
 import { DemoFailed } from './failed.ts'
 
-export type Api = (method: 'GET' | 'POST', path: string, body?: JsonObject) => Promise<JsonObject>
+export type Api = (method: 'GET' | 'POST' | 'PATCH', path: string, body?: JsonObject) => Promise<JsonObject>
 
 /** Three people with a flow open: two at the tenant's, one at the slow tenant's. */
 export const people = ['first', 'second', 'slow'] as const

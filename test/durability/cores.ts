@@ -11,3 +11,16 @@ export function pin(pid: number, core: 0 | 1): void {
     console.log('taskset is not there: nothing is kept to its core')
   }
 }
+
+/** Returns how busy the first two cores were since the call, whoever kept them busy: shares of 1. */
+export function watchCores(): () => readonly number[] {
+  const before = cpus()
+  return () =>
+    cpus()
+      .slice(0, 2)
+      .map(({ times }, core) => {
+        const spent = (name: keyof typeof times) => times[name] - (before[core]?.times[name] ?? 0)
+        const idle = spent('idle')
+        return 1 - idle / (spent('user') + spent('nice') + spent('sys') + spent('irq') + idle)
+      })
+}

@@ -1,16 +1,23 @@
 import { migrate } from '../../src/migrate.ts'
 import { startEmbedded } from '../../src/storage/embedded.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
+import { endProcesses } from '../support/process.ts'
 import { pin } from './cores.ts'
 import { databaseRun, type Ending, printDatabase } from './database-run.ts'
+import { aroundOpening, othersIn, printDeadTenant } from './dead-tenant-report.ts'
+import { deadTenantRun } from './dead-tenant-run.ts'
 import { eventsRun, printEvents } from './events-run.ts'
 import { type FairnessReport, fairnessRun, printFairness } from './fairness-run.ts'
+import { figuresOf } from './figures.ts'
 import { killRun, printKills } from './kill-run.ts'
+import { agreementOf, growing, growthOf, latenessOf, printMixed } from './mixed-report.ts'
+import { mixedRun } from './mixed-run.ts'
 import { overloadRun, percentile, perSecond, printOverload } from './overload-run.ts'
 import { printRestarts, restartRun } from './restart-run.ts'
 
-// The long forms of test/e2e/durability.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
+// The long forms of test/e2e/durability.test.ts and failing-tenants.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
 // `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`,
+// `soak:dead-tenant [seconds] [rate]`, `soak:mixed [seconds] [rate]` (rate: half of what is found to be the capacity),
 // `soak:overload [seconds]`.
 const [what, given, givenRate] = process.argv.slice(2)
 /** Exchanges a second; a machine on which that is more than a core can do wants less. */
@@ -39,6 +46,34 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     const wrong = overload.wrong.size + after.wrong.size + overload.lost + report.unlogged
     const isFast = percentile(overload.latencies, 0.99) < 1500 && report.recoverySeconds < 5
     return wrong === 0 && isFast && perSecond(overload) >= 0.8 * perSecond(capacity)
+  },
+  async dead_tenant(databaseUrl) {
+    const seconds = 30
+    const segments = Math.max(5, Math.round(Number(given ?? 300) / seconds))
+    const rate = Number(givenRate ?? 200)
+    const plan = { tenants: 100, rate, seconds, segments, warmUpSeconds: seconds, timeoutMs: 700 }
+    const report = await deadTenantRun(databaseUrl, plan)
+    printDeadTenant(report)
+    const isUnharmed = othersIn(report, 'silent', 'unconnectable').p99 <= 1.2 * othersIn(report, 'without').p99
+    const shielded = aroundOpening(report).after.filter(({ outcome }) => outcome === 'breaker_open')
+    const isShielded = figuresOf(shielded.map(({ ms }) => ms)).p99 < 20
+    return isUnharmed && isShielded && report.problems.size + report.notSent === 0 && report.exitCode === 0
+  },
+  async mixed(databaseUrl) {
+    const seconds = Number(given ?? 1800)
+    // Answers are kept for repetitions for ten minutes: before that the heap cannot but grow.
+    const warmUpSeconds = seconds > 900 ? 620 : seconds / 2
+    const lookEverySeconds = Math.max(1, Math.round(seconds / 60))
+    const plan = { seconds, warmUpSeconds, lookEverySeconds, walksHeap: true, breaker: 'on' as const }
+    const report = await mixedRun(databaseUrl, { ...plan, rate: givenRate === undefined ? null : Number(givenRate) })
+    printMixed(report)
+    const { unexplained, lost, twice } = agreementOf(report)
+    const isRight = unexplained.length + lost + twice + report.complaints.length + report.summary.problems.size === 0
+    const { early, handed } = latenessOf(report)
+    const isInTime = early === 0 && handed.p999 <= 25
+    const { slope, standardError } = growthOf(report).heapMB
+    const isSteady = slope - 2 * standardError < 1 && growing(report).length + report.idleAfter.sockets.tenant === 0
+    return isRight && isInTime && isSteady && report.exitCode === 0
   },
   async restart(databaseUrl) {
     const report = await restartRun(databaseUrl, Number(given ?? 20), rate)
@@ -73,6 +108,7 @@ async function onOwnDatabase(run: (databaseUrl: string) => Promise<boolean>): Pr
     await migrate(server.url)
     return await run(server.url)
   } finally {
+    endProcesses()
     await server.stop()
     await removeEmbedded(dataDir)
   }
@@ -82,8 +118,10 @@ const run = runs[what ?? '']
 if (what === 'database') process.exitCode = (await databaseRuns()) ? 0 : 1
 else if (run !== undefined) process.exitCode = (await onOwnDatabase(run)) ? 0 : 1
 else {
-  console.error(
-    'soak.ts kill [kills] | database [seconds] | events [seconds] | fairness [waiting] | restart [restarts] | overload [seconds]',
-  )
+  const [counted, timed] = [
+    'kill [kills] | fairness [waiting] | restart [restarts]',
+    'database | events | dead_tenant | mixed | overload',
+  ]
+  console.error(`soak.ts ${counted} | ${timed} [seconds], each with [rate] after it`)
   process.exitCode = 2
 }

@@ -41,8 +41,13 @@ export interface FakeTenant {
   close(): Promise<void>
 }
 
-/** Listens on 127.0.0.1, any port. `host`: the name in `url`, such as `localhost`. */
-export async function startTenant(options: { tls?: Certificate; host?: string } = {}): Promise<FakeTenant> {
+/**
+ * Listens on 127.0.0.1, any port. `host`: the name in `url`, such as `localhost`. `forgets`: nothing is kept in `received`, for loads that
+ * would fill the memory with it.
+ */
+export async function startTenant(
+  options: { tls?: Certificate; host?: string; forgets?: boolean } = {},
+): Promise<FakeTenant> {
   const queue: Behaviour[] = []
   const received: ReceivedCall[] = []
   const surprises: string[] = []
@@ -56,7 +61,7 @@ export async function startTenant(options: { tls?: Certificate; host?: string } 
     const { method = '', url: path = '', headers, socket } = request
     const connection = connections.get(socket) ?? 0
     const call = { method, path, headers, rawBody: Buffer.concat(chunks), at: performance.now(), connection }
-    received.push(call)
+    if (!options.forgets) received.push(call)
     const behaviour = queue.shift() ?? fallback ?? surprise
     await behaviour({ received: call, response, socket, pause: (ms) => pauseOn(socket, ms) })
   }

@@ -1,0 +1,180 @@
+import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
+import { writeMessage } from '../../src/simulator/message.ts'
+import type { ExchangeResult, MetaClient } from '../../src/simulator/meta-client.ts'
+import { newFlowToken } from '../../src/simulator/simulate.ts'
+import { startHangingPort, startTenant } from '../support/tenant.ts'
+import { reply, silence } from '../support/tenant-behaviours.ts'
+import { readClosedRows } from './closed-rows.ts'
+import { watchCores } from './cores.ts'
+import { registerWorkspaces, type Serving, serve, type Workspace } from './serving.ts'
+
+/**
+ * Of the one tenant: it has no load, answers as all others do, takes requests and never answers, or takes no connection. `alive` has the load of
+ * the dead without the death: what is slower there already is slower because more is asked of the machine.
+ */
+export type State = 'without' | 'alive' | 'silent' | 'unconnectable'
+
+/**
+ * The breaker looks back 30 s: `silent` comes after 30 s without calls and so opens it after 20, `unconnectable` in the midst of life, when there are as
+ * many failures as there were answers. In `alive` it closes.
+ */
+const rotation: readonly State[] = ['without', 'silent', 'alive', 'unconnectable', 'alive']
+
+export interface Segment {
+  readonly state: State
+  /** Waits of the other tenants' users, ms. */
+  readonly others: readonly number[]
+  readonly residentMiB: number
+  /** CPU of the relay's process and use of the two cores by all, shares of 1. */
+  readonly relayLoad: number
+  readonly coreLoads: readonly number[]
+  /** How far the load fell behind its clock at worst, ms. */
+  readonly lagMs: number
+}
+
+/** One call to the one tenant while it was dead. */
+export interface DeadCall {
+  readonly segment: number
+  readonly ms: number
+  readonly outcome: string
+}
+
+export interface DeadTenantReport {
+  readonly tenants: number
+  readonly rate: number
+  readonly seconds: number
+  readonly segments: readonly Segment[]
+  readonly dead: readonly DeadCall[]
+  /** Of all tenants' calls: what was not as it should be. */
+  readonly problems: ReadonlyMap<string, number>
+  readonly notSent: number
+  readonly exitCode: number | string | null
+}
+
+export interface DeadTenantPlan {
+  readonly tenants: number
+  /** Exchanges a second: so many of the one tenant, so many of all others together. */
+  readonly rate: number
+  /** Of each segment. */
+  readonly seconds: number
+  readonly segments: number
+  readonly warmUpSeconds: number
+  /** What the others' backends are given; 700 is what all are given, a slow machine may want more. The one tenant has the 700. */
+  readonly timeoutMs: number
+}
+
+/** One tenant of many dies and lives again, in turn, in one run: what a noisy machine does to one segment it does to all. */
+export async function deadTenantRun(databaseUrl: string, plan: DeadTenantPlan): Promise<DeadTenantReport> {
+  const { tenants, rate, seconds } = plan
+  const backend = await startTenant({ forgets: true })
+  backend.always((call) => (call.received.path === '/silent' ? silence() : reply(next))(call))
+  const hanging = await startHangingPort()
+  const urls = {
+    alive: backend.url,
+    silent: new URL('/silent', backend.url).href,
+    unconnectable: `http://127.0.0.1:${hanging.port}/`,
+  }
+  const serving = await serve(databaseUrl)
+  const [one, ...others] = await registerWorkspaces(serving, tenants, { url: backend.url, timeoutMs: plan.timeoutMs })
+  if (one === undefined) throw new Error('there must be a tenant to die')
+  await one.api('PATCH', `/v1/webhooks/${one.webhookId}`, { timeoutMs: null })
+  const problems = new Map<string, number>()
+  const load = { problems, othersMeta: inTurn(others.map(({ meta }) => meta)), one, rate, serving }
+  const waits = new Map<string, Omit<DeadCall, 'outcome'>>()
+  const segments: Segment[] = []
+  let notSent = 0
+  try {
+    // What a process does for the first time is no measure.
+    if (plan.warmUpSeconds > 0) await runSegment(load, 'without', plan.warmUpSeconds, () => undefined)
+    for (let at = 0; at < plan.segments; at++) {
+      const state = rotation[at % rotation.length] ?? 'without'
+      if (state !== 'without') await one.api('PATCH', `/v1/webhooks/${one.webhookId}`, { url: urls[state] })
+      const isDead = state === 'silent' || state === 'unconnectable'
+      const ended = (token: string, ms: number) => isDead && waits.set(token, { segment: at, ms })
+      const { segment, summaries } = await runSegment(load, state, seconds, ended)
+      segments.push(segment)
+      notSent += summaries.reduce((sum, summary) => sum + summary.notSent, 0)
+    }
+    const dead = await withOutcomes(databaseUrl, one.id, waits)
+    const exitCode = await serving.end()
+    return { tenants, rate, seconds, segments, dead, problems, notSent, exitCode }
+  } finally {
+    for (const { meta } of [one, ...others]) meta.close()
+    await backend.close()
+    await hanging.close()
+  }
+}
+
+const next = { screen: 'NEXT', data: {} }
+
+interface Load {
+  readonly serving: Serving
+  readonly one: Workspace
+  readonly othersMeta: MetaClient
+  readonly rate: number
+  readonly problems: Map<string, number>
+}
+
+async function runSegment(
+  { serving, one, othersMeta, rate, problems }: Load,
+  state: State,
+  seconds: number,
+  ended: (flowToken: string, ms: number) => void,
+): Promise<{ segment: Segment; summaries: LoadSummary[] }> {
+  const others: number[] = []
+  const isDead = state === 'silent' || state === 'unconnectable'
+  const cpuBefore = await serving.metric('process_cpu_seconds_total')
+  const [startedAt, coreLoads] = [performance.now(), watchCores()]
+  const summaries = await Promise.all([
+    runLoad({ client: othersMeta, rate, seconds, next: () => call('screen', (_, ms) => others.push(ms)) }),
+    ...(state === 'without'
+      ? []
+      : [runLoad({ client: one.meta, rate, seconds, next: () => call(isDead ? 'fallback' : null, ended) })]),
+  ])
+  const cpuSeconds = (await serving.metric('process_cpu_seconds_total')) - cpuBefore
+  for (const summary of summaries) {
+    for (const [problem, count] of summary.problems) problems.set(problem, (problems.get(problem) ?? 0) + count)
+  }
+  const segment = {
+    state,
+    others,
+    residentMiB: (await serving.metric('process_resident_memory_bytes')) / 1024 / 1024,
+    relayLoad: cpuSeconds / ((performance.now() - startedAt) / 1000),
+    coreLoads: coreLoads(),
+    lagMs: Math.max(...summaries.map(({ lagMs }) => lagMs)),
+  }
+  return { segment, summaries }
+}
+
+/** An INIT of somebody new. `kind`: what its answer must be; null: either, as the breaker of a tenant that lives again may still be open. */
+function call(kind: 'screen' | 'fallback' | null, ended: (flowToken: string, ms: number) => void) {
+  const flowToken = newFlowToken()
+  const judge = (result: ExchangeResult) => {
+    ended(flowToken, result.milliseconds)
+    const isRight = result.status === 200 && (kind === null || result.kind === kind)
+    return result.problem ?? (isRight ? null : `${result.status} ${result.kind} in place of ${kind ?? 'an answer'}`)
+  }
+  return { message: writeMessage({ name: 'open', action: 'INIT' }, flowToken), judge }
+}
+
+function inTurn(clients: readonly MetaClient[]): MetaClient {
+  let turn = 0
+  return {
+    exchange: (message) => (clients[turn++ % clients.length] as MetaClient).exchange(message),
+    close: () => undefined,
+  }
+}
+
+function withOutcomes(
+  databaseUrl: string,
+  workspaceId: string,
+  waits: ReadonlyMap<string, Omit<DeadCall, 'outcome'>>,
+): Promise<DeadCall[]> {
+  return readClosedRows(databaseUrl, async (sql) => {
+    const rows = await sql`select flow_token, outcome from exchanges where workspace_id = ${workspaceId} order by id`
+    return rows.flatMap(({ flow_token, outcome }) => {
+      const wait = waits.get(flow_token)
+      return wait === undefined ? [] : [{ ...wait, outcome }]
+    })
+  })
+}

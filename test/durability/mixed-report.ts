@@ -1,0 +1,189 @@
+import { type Deed, outcomeOf } from './failing-tenant.ts'
+import { countBy, type Figures, figuresOf, type Slope, slopeOf } from './figures.ts'
+import type { Sample } from './inside.ts'
+import type { LoggedExchange, MixedReport } from './mixed-run.ts'
+
+/** DEADLINE_MS as it is unless set. */
+const deadlineMs = 700
+
+/** How the log, what the tenant did and what Meta got agree. */
+export interface Agreement {
+  /** What the tenant did, with how the exchange ended. */
+  readonly endings: Readonly<Record<string, number>>
+  /** `timeout` where the tenant answered: it, its machine or Relevo was too slow. */
+  readonly tooSlow: number
+  /** Ended otherwise than what the tenant did makes an exchange end. */
+  readonly unexplained: readonly string[]
+  /** Answered, and not in the log; in it more than once. */
+  readonly lost: number
+  readonly twice: number
+}
+
+export function agreementOf({ log, deeds, calls }: MixedReport): Agreement {
+  const deedOf = ({ flow_token }: LoggedExchange): Deed | null => deeds.get(flow_token)?.deed ?? null
+  const described = (row: LoggedExchange) =>
+    `${deedOf(row) ?? 'not asked'} → ${row.outcome}, Meta got ${calls.get(row.flow_token)?.kind}`
+  const isRight = (row: LoggedExchange) => {
+    const deed = deedOf(row)
+    const isAsTold = (calls.get(row.flow_token)?.kind === 'screen') === (row.outcome === 'replied')
+    return deed !== null && outcomeOf(deed) === row.outcome && isAsTold
+  }
+  const isTooSlow = (row: LoggedExchange) => row.outcome === 'timeout' && calls.get(row.flow_token)?.kind === 'fallback'
+  const tokens = new Set(log.map(({ flow_token }) => flow_token))
+  const wrong = log.filter((row) => !isRight(row))
+  return {
+    endings: countBy(log, described),
+    tooSlow: wrong.filter(isTooSlow).length,
+    unexplained: wrong.filter((row) => !isTooSlow(row)).map(described),
+    lost: [...calls].filter(([token, { kind }]) => kind !== 'lost' && !tokens.has(token)).length,
+    twice: log.length - tokens.size,
+  }
+}
+
+/** Fallbacks of exchanges that reached the deadline, ms after it. */
+export interface Lateness {
+  /** The request's end, by the relay's clock from its dispatch. */
+  readonly attempt: Figures
+  /** The answer handed to the socket, by the relay's clock; what is between decryption and dispatch counts as late too. */
+  readonly handed: Figures
+  /** The answer in Meta's hands from the moment when the tenant had the whole request: later than the dispatch. */
+  readonly fromTenant: Figures
+  /** The same from Meta's first byte: earlier than the dispatch. */
+  readonly fromMeta: Figures
+  /** Before the deadline, by either clock. */
+  readonly early: number
+  /** Left out: the process stood still for a look into it. */
+  readonly leftOut: number
+}
+
+export function latenessOf({ log, calls, deeds, samples }: MixedReport): Lateness {
+  const timeouts = log.flatMap((row) => {
+    const [call, deed] = [calls.get(row.flow_token), deeds.get(row.flow_token)]
+    return row.outcome === 'timeout' && call !== undefined && deed !== undefined ? [{ row, call, deed }] : []
+  })
+  const isClear = ({ call }: (typeof timeouts)[number]) =>
+    !samples.some(({ askedAt, doneAt }) => askedAt <= call.answeredAt && doneAt + 50 >= call.sentAt)
+  const clear = timeouts.filter(isClear)
+  const late = (msOf: (timeout: (typeof timeouts)[number]) => number) =>
+    figuresOf(clear.map((timeout) => msOf(timeout) - deadlineMs))
+  const isEarly = ({ row, call }: (typeof timeouts)[number]) =>
+    (row.webhook_ms ?? 0) < deadlineMs || call.answeredAt - call.sentAt < deadlineMs
+  return {
+    attempt: late(({ row }) => row.webhook_ms ?? 0),
+    handed: late(
+      ({ row: { duration_ms, timings } }) => duration_ms - timings.verify - timings.decrypt - timings.enrich,
+    ),
+    fromTenant: late(({ call, deed }) => call.answeredAt - deed.at),
+    fromMeta: late(({ call }) => call.answeredAt - call.sentAt),
+    early: timeouts.filter(isEarly).length,
+    leftOut: timeouts.length - clear.length,
+  }
+}
+
+/** What grows by the hour after the warm-up, with standard errors. */
+export function growthOf({ samples, startedAt, warmUpSeconds }: MixedReport) {
+  const warm = samples.filter(({ askedAt }) => askedAt >= startedAt + warmUpSeconds * 1000)
+  const perHour = (of: (sample: Sample) => number) =>
+    slopeOf(warm.map((sample) => [(sample.askedAt - startedAt) / 3_600_000, of(sample)] as const))
+  return {
+    samples: warm.length,
+    heapMB: perHour(({ heapBytes }) => heapBytes / 1e6),
+    externalMB: perHour(({ externalBytes }) => externalBytes / 1e6),
+    residentMB: perHour(({ residentBytes }) => residentBytes / 1e6),
+    socketsOfMeta: perHour(({ sockets }) => sockets.meta),
+    socketsToTenant: perHour(({ sockets }) => sockets.tenant),
+    socketsToObservers: perHour(({ sockets }) => sockets.observers),
+    socketsToDatabase: perHour(({ sockets }) => sockets.database),
+    timers: perHour(({ timers }) => timers),
+    listeners: perHour(({ listeners }) => listeners),
+    keptAnswers: perHour(({ keptAnswers }) => keptAnswers),
+  }
+}
+
+/** What there is ever more of: beyond chance, and more than one in six minutes. The heap has a bound of its own. */
+export function growing(report: MixedReport): string[] {
+  const { samples: _, heapMB, externalMB, residentMB, keptAnswers, ...counts } = growthOf(report)
+  const isGrowing = ({ slope, standardError }: Slope) => slope - 3 * standardError > 10
+  return Object.entries(counts).flatMap(([name, slope]) => (isGrowing(slope) ? [name] : []))
+}
+
+export function printMixed(report: MixedReport): void {
+  const { rate, capacity, seconds, summary, statuses, relayLoad, coreLoads, deliveries, attempts } = report
+  const agreement = agreementOf(report)
+  console.log(
+    `capacity                  ${capacity === null ? 'not looked for' : `${capacity.toFixed(0)} exchanges/s`}`,
+  )
+  console.log(
+    `load                      ${rate.toFixed(1)} exchanges/s for ${seconds} s, 30 % of the tenant's calls fail`,
+  )
+  console.log(`relay's CPU, cores        ${percent(relayLoad)}; ${coreLoads.map(percent).join(', ')} (by whomever)`)
+  console.log(`CPU of an exchange        ${((relayLoad * 1000) / rate).toFixed(2)} ms, its deliveries included`)
+  const { latency, planned, sent, lost, notSent, lagMs } = summary
+  console.log(`exchanges                 ${sent} of ${planned} sent, ${notSent} not sent, ${lost} without an answer`)
+  console.log(
+    `latency p50, p99, max     ${ms(latency.p50)}, ${ms(latency.p99)}, ${ms(latency.max)}; generator late by ${ms(lagMs)}`,
+  )
+  console.log(`statuses                  ${[...statuses].map(([status, count]) => `${status}: ${count}`).join(', ')}`)
+  for (const [problem, count] of summary.problems) console.log(`problem                   ${count} × ${problem}`)
+  for (const [ending, count] of Object.entries(agreement.endings).toSorted())
+    console.log(`  ${String(count).padStart(7)} × ${ending}`)
+  console.log(`unexplained, too slow     ${agreement.unexplained.length}, ${agreement.tooSlow}`)
+  console.log(`lost from the log, twice  ${agreement.lost}, ${agreement.twice}`)
+  console.log(`deliveries                ${JSON.stringify(deliveries)}, ${attempts} attempts`)
+  printLateness(latenessOf(report))
+  printInside(report)
+  console.log(`exit code                 ${report.exitCode}; lines of log or warnings ${report.complaints.length}`)
+  for (const line of report.complaints.slice(0, 10)) console.log(`  ${line.slice(0, 300)}`)
+}
+
+function printLateness({ attempt, handed, fromTenant, fromMeta, early, leftOut }: Lateness): void {
+  console.log(`fallbacks at the deadline ${attempt.count} (and ${leftOut} while the heap was measured), early ${early}`)
+  console.log(`  late by                      p50      p99    p99.9      max ms`)
+  const rows = {
+    'request ended (relay)': attempt,
+    'answer handed over (relay)': handed,
+    'since the tenant had it': fromTenant,
+    "since Meta's first byte": fromMeta,
+  }
+  for (const [name, { p50, p99, p999, max }] of Object.entries(rows)) {
+    console.log(`  ${name.padEnd(26)} ${[p50, p99, p999, max].map((value) => value.toFixed(1).padStart(8)).join(' ')}`)
+  }
+}
+
+function printInside(report: MixedReport): void {
+  const { idleBefore, samples, idleAfter, startedAt } = report
+  const every = Math.max(1, Math.floor(samples.length / 12))
+  console.log(
+    '   second   heap MB  external  resident   timers  listeners  kept answers  sockets of Meta, to tenant, observers, database, others',
+  )
+  for (const sample of [idleBefore, ...samples.filter((_, at) => at % every === 0), idleAfter]) {
+    const second =
+      sample === idleBefore ? 'idle' : sample === idleAfter ? 'idle' : ((sample.askedAt - startedAt) / 1000).toFixed(0)
+    const megabytes = [sample.heapBytes, sample.externalBytes, sample.residentBytes].map((bytes) =>
+      (bytes / 1e6).toFixed(1),
+    )
+    const { timers, listeners, keptAnswers, sockets } = sample
+    const counts = [
+      timers,
+      listeners,
+      keptAnswers,
+      sockets.meta,
+      sockets.tenant,
+      sockets.observers,
+      sockets.database,
+      sockets.others,
+    ]
+    console.log([second, ...megabytes, ...counts].map((cell) => String(cell).padStart(9)).join(' '))
+  }
+  console.log(`living objects before     ${JSON.stringify(idleBefore.objects)}`)
+  console.log(`living objects after      ${JSON.stringify(idleAfter.objects)}`)
+  const { samples: count, ...growth } = growthOf(report)
+  console.log(`growth per hour over ${count} looks after ${report.warmUpSeconds} s (± standard error)`)
+  for (const [name, { slope, standardError }] of Object.entries(growth)) {
+    console.log(`  ${name.padEnd(23)} ${slope.toFixed(2)} ± ${standardError.toFixed(2)}`)
+  }
+  if (report.warmUpSeconds < 600) console.log('  answers are kept for 10 min: before that the heap grows by them')
+}
+
+const ms = (value: number) => `${value.toFixed(1)} ms`
+const percent = (share: number) => `${(share * 100).toFixed(1)} %`

@@ -1,0 +1,192 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
+import { type Message, writeMessage } from '../../src/simulator/message.ts'
+import type { ExchangeResult, MetaClient } from '../../src/simulator/meta-client.ts'
+import { newFlowToken } from '../../src/simulator/simulate.ts'
+import { startTenant } from '../support/tenant.ts'
+import { readClosedRows } from './closed-rows.ts'
+import { watchCores } from './cores.ts'
+import { type Deeds, failingObserver, failingTenant, hangingObserver, replyFor } from './failing-tenant.ts'
+import { complaintsIn, insideEnvironment, lookInside, type Sample } from './inside.ts'
+import { registerWorkspaces, type Serving, serve, type Workspace } from './serving.ts'
+
+export interface MixedPlan {
+  /** Exchanges a second; null: half of what is found to be the capacity. */
+  readonly rate: number | null
+  readonly seconds: number
+  /** What is measured of memory, handles and timers is measured after these. */
+  readonly warmUpSeconds: number
+  readonly lookEverySeconds: number
+  /** Counts living objects before and after, which takes a slow machine many seconds. */
+  readonly walksHeap: boolean
+  /** Off: where the machine is too slow for the load, the breaker does not make something else of it. */
+  readonly breaker: 'on' | 'off'
+}
+
+/** One call as Meta saw it, at `performance.now()`. */
+export interface Call {
+  readonly sentAt: number
+  readonly answeredAt: number
+  readonly kind: ExchangeResult['kind']
+}
+
+/** What the log has of an exchange. */
+export interface LoggedExchange {
+  readonly flow_token: string
+  readonly outcome: string
+  readonly webhook_ms: number | null
+  readonly duration_ms: number
+  readonly timings: { readonly verify: number; readonly decrypt: number; readonly enrich: number }
+}
+
+export interface MixedReport extends MixedPlan {
+  readonly rate: number
+  /** Exchanges a second that a tenant which answers is asked, with 24 people at once who ask again when they are answered; null if not looked for. */
+  readonly capacity: number | null
+  readonly summary: LoadSummary
+  readonly statuses: ReadonlyMap<number | null, number>
+  readonly calls: ReadonlyMap<string, Call>
+  readonly deeds: Deeds
+  readonly log: readonly LoggedExchange[]
+  /** Of those who are told and not asked, by status. */
+  readonly deliveries: Readonly<Record<string, number>>
+  readonly attempts: number
+  /** Without load before it, under load, at the end without load. */
+  readonly idleBefore: Sample
+  readonly samples: readonly Sample[]
+  readonly idleAfter: Sample
+  readonly startedAt: number
+  readonly relayLoad: number
+  readonly coreLoads: readonly number[]
+  readonly complaints: readonly string[]
+  readonly exitCode: number | string | null
+}
+
+/** A load of which three tenths of all calls to the tenant fail in every way we know, with observers that fail too. */
+export async function mixedRun(databaseUrl: string, plan: MixedPlan): Promise<MixedReport> {
+  let share = 0
+  const deeds: Deeds = new Map()
+  const tenant = await startTenant({ forgets: true })
+  tenant.always(failingTenant(() => share, deeds))
+  const observers = await startTenant({ forgets: true })
+  const [observer, ofFallbacks] = [failingObserver(), hangingObserver()]
+  observers.always((call) => (call.received.path === fallbacksPath ? ofFallbacks : observer)(call))
+  const peers = { tenant: tenant.url, observers: observers.url, database: databaseUrl }
+  const serving = await serve(databaseUrl, insideEnvironment(peers))
+  const [workspace] = await registerWorkspaces(serving, 1, { url: tenant.url })
+  if (workspace === undefined) throw new Error('no workspace')
+  await addObservers(workspace, observers.url)
+  await workspace.api('PATCH', `/v1/webhooks/${workspace.webhookId}`, { breaker: { mode: plan.breaker } })
+  try {
+    const capacity = plan.rate === null ? await findCapacity(workspace.meta) : null
+    const rate = plan.rate ?? (capacity ?? 0) / 2
+    deeds.clear()
+    share = 0.3
+    const idleBefore = await lookInside(serving.relevo, plan.walksHeap)
+    const under = await underLoad(serving, workspace, { ...plan, rate })
+    share = 0
+    workspace.meta.close()
+    await untilIdle(serving)
+    const idleAfter = await lookInside(serving.relevo, plan.walksHeap)
+    const logged = await readLog(databaseUrl, under.calls)
+    const exitCode = await serving.end()
+    const complaints = complaintsIn(serving.relevo.output())
+    return { ...plan, rate, capacity, ...under, deeds, ...logged, idleBefore, idleAfter, complaints, exitCode }
+  } finally {
+    workspace.meta.close()
+    await tenant.close()
+    await observers.close()
+  }
+}
+
+const fallbacksPath = '/fallbacks'
+
+/** Connections that idle are closed after some 4 s, late replies are listened for for 5 s; what is there much later stays for ever. */
+async function untilIdle({ relevo }: Serving): Promise<void> {
+  for (const endsAt = performance.now() + 20_000; performance.now() < endsAt; await delay(500)) {
+    const { sockets } = await lookInside(relevo)
+    if (sockets.tenant === 0) return
+  }
+}
+
+async function addObservers({ api }: Workspace, url: string): Promise<void> {
+  await api('POST', '/v1/webhooks', { name: 'Observer', url, events: ['whatsapp.flows.exchanges'] })
+  const ofFallbacks = { url: new URL(fallbacksPath, url).href, events: ['whatsapp.flows.fallback'] }
+  await api('POST', '/v1/webhooks', { name: 'Fallbacks', ...ofFallbacks })
+}
+
+/** Answers a second over 5 s, after 3 s that are no measure. */
+async function findCapacity(meta: MetaClient): Promise<number> {
+  let [answers, isOver] = [0, false]
+  const askOn = async (): Promise<void> => {
+    while (!isOver) {
+      await meta.exchange(someMessage(newFlowToken()))
+      answers++
+    }
+  }
+  const asking = Promise.all(Array.from({ length: 24 }, askOn))
+  await delay(3000)
+  const [before, startedAt] = [answers, performance.now()]
+  await delay(5000)
+  const perSecond = (answers - before) / ((performance.now() - startedAt) / 1000)
+  isOver = true
+  await asking
+  return perSecond
+}
+
+/** INIT, data_exchange and BACK at random, each of somebody new. */
+function someMessage(flowToken: string): Message {
+  const step = { name: 'any', screen: 'FORM', data: { note: 'made up' } }
+  const action = (['INIT', 'data_exchange', 'BACK'] as const)[Math.floor(Math.random() * 3)] ?? 'INIT'
+  return writeMessage(action === 'INIT' ? { name: 'any', action } : { ...step, action }, flowToken)
+}
+
+async function underLoad(serving: Serving, { meta }: Workspace, plan: MixedPlan & { rate: number }) {
+  const calls = new Map<string, Call>()
+  const statuses = new Map<number | null, number>()
+  const next = () => {
+    const [flowToken, sentAt] = [newFlowToken(), performance.now()]
+    const judge = ({ status, kind, problem, answer }: ExchangeResult) => {
+      calls.set(flowToken, { sentAt, answeredAt: performance.now(), kind })
+      statuses.set(status, (statuses.get(status) ?? 0) + 1)
+      if (problem !== null || kind === 'fallback') return problem
+      const isReply = kind === 'screen' && JSON.stringify(answer) === JSON.stringify(replyFor(flowToken))
+      return isReply ? null : `${status} ${kind}: neither this call's reply nor the fallback`
+    }
+    return { message: someMessage(flowToken), judge }
+  }
+  const [startedAt, coreLoads] = [performance.now(), watchCores()]
+  const cpuBefore = await serving.metric('process_cpu_seconds_total')
+  const looking = look(serving, plan, startedAt)
+  const summary = await runLoad({ client: meta, rate: plan.rate, seconds: plan.seconds, next })
+  const samples = await looking
+  const cpuSeconds = (await serving.metric('process_cpu_seconds_total')) - cpuBefore
+  const relayLoad = cpuSeconds / ((performance.now() - startedAt) / 1000)
+  return { summary, calls, statuses, samples, startedAt, relayLoad, coreLoads: coreLoads() }
+}
+
+async function look({ relevo }: Serving, plan: MixedPlan, startedAt: number): Promise<Sample[]> {
+  const samples: Sample[] = []
+  const endsAt = startedAt + plan.seconds * 1000
+  const everyMs = plan.lookEverySeconds * 1000
+  for (let due = startedAt + everyMs; due < endsAt - everyMs / 2; due += everyMs) {
+    await delay(due - performance.now())
+    samples.push(await lookInside(relevo))
+  }
+  return samples
+}
+
+function readLog(databaseUrl: string, calls: ReadonlyMap<string, Call>) {
+  return readClosedRows(databaseUrl, async (sql) => {
+    const rows = await sql<
+      LoggedExchange[]
+    >`select flow_token, outcome, webhook_ms, duration_ms, timings from exchanges order by id`
+    const statuses = await sql`select status, count(*)::int as count from deliveries group by 1 order by 1`
+    const [attempts] = await sql`select count(*)::int as count from attempts`
+    return {
+      log: rows.filter((row) => calls.has(row.flow_token)),
+      deliveries: Object.fromEntries(statuses.map(({ status, count }) => [status, count])),
+      attempts: Number(attempts?.count),
+    }
+  })
+}
