@@ -15,11 +15,13 @@ const shedShare = { usual: 1 / 8, urgent: 1 / 3 }
 /** Somebody waits without a break for so long: this is no burst. */
 const sustainedAfterMs = 1000
 /** How long an exchange waits for its turn before it gets the fallback, ms. A burst is better served late than not at all. */
-const patienceMs = { burst: 500, sustained: 150 }
+const patienceMs = { burst: 1000, sustained: 150 }
 /** Who was let in is answered: past it fallbacks have the greater share. */
 const urgentMs = 600
 /** New connections are refused where who came last would wait longer than this, ms. */
 const refuseAtMs = { burst: 700, sustained: 200 }
+/** A line that is no longer is served whole, and one that is no longer refuses nobody: where others take the processor, time alone does not tell that there is too much to do. */
+const shortLine = { served: 24, admitted: 32 }
 /** Over what time the line's speed is averaged, and how long it must have been seen to count, ms of waiting. */
 const speedOverMs = 500
 const speedSeenMs = 100
@@ -150,7 +152,7 @@ export class ExchangeLine {
     this.#sortOutLate(startedAt)
     for (let now = startedAt; this.#waiting > 0 && now - startedAt < sliceMs; ) {
       const share = this.#shedShare(now)
-      const isShed = this.#late.length > 0 && this.#shedBalanceMs <= 0
+      const isShed = this.#late.length > 0 && this.#waiting > shortLine.served && this.#shedBalanceMs <= 0
       if (isShed) this.#shedNext()
       else this.#serveNext()
       const ms = this.#now() - now
@@ -226,7 +228,7 @@ export class ExchangeLine {
   #decideOnConnections(): void {
     const limit = this.#isSustained(this.#turnEndedAt) ? refuseAtMs.sustained : refuseAtMs.burst
     const expectedMs = this.#leftInMs < speedSeenMs ? 0 : (this.#waiting * this.#leftInMs) / Math.max(this.#left, 1)
-    const isRefusing = this.#waiting > 0 && expectedMs > limit
+    const isRefusing = this.#waiting > shortLine.admitted && expectedMs > limit
     if (isRefusing === this.#isRefusing) return
     this.#isRefusing = isRefusing
     this.#events.refusing(isRefusing)

@@ -94,6 +94,17 @@ describe('the line of exchanges', () => {
     expect(begun.at(-1)?.waited).toBeGreaterThan(150)
   })
 
+  it('serves a short line whatever it waited: something else had the processor', async () => {
+    const { enter, turn, pass, begun, refusing } = rig()
+    for (let at = 0; at < 20; at++) {
+      void enter(String(at))
+      pass(200)
+    }
+    while (await turn()) pass(100)
+    expect(begun.every(({ shed }) => shed === null)).toBe(true)
+    expect(refusing).toEqual([])
+  })
+
   it('begins nothing while connections keep coming, but not for ever', async () => {
     const { line, enter, turn, begun } = rig()
     void enter('a')
