@@ -25,8 +25,9 @@ export class PacedLook {
       this.#wake = Promise.withResolvers()
       const startedAt = performance.now()
       const found = await this.#take()
-      // A look past a long queue that finds nothing is long, and must not be all that the database does.
-      const rest = (found ? 0.5 : 3) * (performance.now() - startedAt)
+      // A look past a long queue that finds nothing is long, and must not be all that the database does. One that failed was long for want of an answer.
+      const restShare = found === null ? 0 : found === 0 ? 3 : 0.5
+      const rest = restShare * (performance.now() - startedAt)
       await delay(Math.max(pauseMs.busy, rest), undefined, { signal: this.#signal }).catch(() => undefined)
       if (found === 0) await this.#sleep(pauseMs.idle)
       else if (found === null) await this.#sleep(pauseMs.failed)
