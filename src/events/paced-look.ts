@@ -13,6 +13,8 @@ export class PacedLook {
   constructor(take: () => Promise<number | null>, signal: AbortSignal) {
     this.#take = take
     this.#signal = signal
+    // One listener for good: signals made of this one with AbortSignal.any, one for each sleep, are never all let go of.
+    signal.addEventListener('abort', () => this.wake(), { once: true })
   }
 
   wake(): void {
@@ -36,9 +38,8 @@ export class PacedLook {
 
   /** Until it is woken, at most so long. */
   async #sleep(ms: number): Promise<void> {
-    const ended = new AbortController()
-    const signal = AbortSignal.any([ended.signal, this.#signal])
-    await Promise.race([this.#wake.promise, delay(ms, undefined, { signal }).catch(() => undefined)])
-    ended.abort()
+    const timer = setTimeout(() => this.wake(), ms)
+    await this.#wake.promise
+    clearTimeout(timer)
   }
 }
