@@ -1,6 +1,6 @@
 import { constants, createHmac, publicEncrypt, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { sealText } from '../../src/simulator/seal.ts'
+import { sealBytes } from '../../src/simulator/seal.ts'
 import { eventually } from '../support/eventually.ts'
 import type { SealedCall } from '../support/meta.ts'
 import { createAccount, createWebhook, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
@@ -94,8 +94,8 @@ describe('bad input', () => {
     ['broken JSON', () => account.meta.seal('{"action":"ping"')],
     ['a lone newline', () => account.meta.seal('\n')],
     ['arrays 10,000 deep', () => account.meta.seal(nested(10_000, '[', ']'))],
-    ['invalid UTF-8', () => sealBytes(Buffer.from([0x7b, 0x22, 0x61, 0x22, 0x3a, 0x22, 0xc3, 0x28, 0x22, 0x7d]))],
-    ['random bytes', () => sealBytes(randomBytes(64))],
+    ['invalid UTF-8', () => sealed(Buffer.from([0x7b, 0x22, 0x61, 0x22, 0x3a, 0x22, 0xc3, 0x28, 0x22, 0x7d]))],
+    ['random bytes', () => sealed(randomBytes(64))],
   ]
   it.each(refusedPlaintexts)('as the plaintext: %s gets an empty 421', async (_name, make) => {
     expect(await account.meta.send(make())).toMatchObject({ status: 421, raw: '' })
@@ -187,10 +187,10 @@ describe('bad input', () => {
   }
 
   /** As `meta.seal`, for bytes that are no text. */
-  function sealBytes(plaintext: Buffer): SealedCall {
+  function sealed(plaintext: Buffer): SealedCall {
     const session = { aesKey: randomBytes(16), iv: randomBytes(16) }
     return outer({
-      encrypted_flow_data: sealText(plaintext as unknown as string, session).toString('base64'),
+      encrypted_flow_data: sealBytes(plaintext, session).toString('base64'),
       encrypted_aes_key: wrapped(session.aesKey),
       initial_vector: session.iv.toString('base64'),
     })

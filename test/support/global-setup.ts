@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../src/migrate.ts'
-import { startEmbedded } from '../../src/storage/embedded.ts'
-import { freshDataDir } from './embedded.ts'
+import { startTestServer } from './test-server.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -17,15 +13,10 @@ declare module 'vitest' {
   }
 }
 
-interface TestServer {
-  readonly url: string
-  end(): Promise<void>
-}
-
 /** One server and one migrated template for the whole run: TEST_DATABASE_URL's, or an embedded one in a fresh folder. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.TEST_DATABASE_URL
-  const server = given ? { url: given, end: async () => undefined } : await startServer()
+  const server = given ? { url: given, end: async () => undefined } : await startTestServer()
   const admin = postgres(server.url, { max: 1, onnotice: () => undefined })
   const prefix = `relevo_test_${randomBytes(4).toString('hex')}`
   const teardown = async () => {
@@ -68,24 +59,4 @@ async function dropTemplate(admin: postgres.Sql, name: string): Promise<void> {
 async function reportLeftovers(admin: postgres.Sql, prefix: string): Promise<void> {
   const left = await admin`select datname from pg_database where starts_with(datname, ${`${prefix}_`})`
   for (const { datname } of left) console.warn(`a test left its database: ${datname}`)
-}
-
-async function startServer(): Promise<TestServer> {
-  const dataDir = await freshDataDir()
-  const remover = spawn(process.execPath, [fileURLToPath(new URL('remove-embedded.ts', import.meta.url)), dataDir], {
-    stdio: ['pipe', 'inherit', 'inherit'],
-    detached: true,
-  })
-  const remove = async () => {
-    remover.stdin.end()
-    if (remover.exitCode === null) await once(remover, 'exit', { signal: AbortSignal.timeout(20_000) })
-  }
-  const unsafe = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
-  try {
-    const server = await startEmbedded({ dataDir, serverSettings: { ...unsafe, max_connections: '200' } })
-    return { url: server.url, end: () => server.stop().finally(remove) }
-  } catch (error) {
-    await remove()
-    throw error
-  }
 }

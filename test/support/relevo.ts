@@ -60,10 +60,17 @@ const testDefaults = {
   ADMIN_TOKEN: `admin-${randomBytes(24).toString('hex')}`,
 }
 
+export interface RelevoOptions {
+  readonly webhookCa?: string
+  readonly database?: TestDatabase
+  /** Gets each line as it is written; `logs` stays empty then. */
+  readonly onLogLine?: (line: string) => void
+}
+
 /** `environment`: settings as they would stand in the environment. */
 export async function startRelevo(
   environment: Record<string, string> = {},
-  options: { webhookCa?: string; database?: TestDatabase } = {},
+  options: RelevoOptions = {},
 ): Promise<TestRelevo> {
   const database = options.database ?? (await createTestDatabase())
   const MASTER_KEY = randomBytes(32).toString('base64')
@@ -71,8 +78,8 @@ export async function startRelevo(
   const given = { ...testDefaults, MASTER_KEY, DATABASE_URL: database.url, ...environment, DATA_DIR: dataDir }
   const config = readConfig(given) as AppConfig
   const logs: Record<string, unknown>[] = []
-  const logDestination = { write: (line: string) => void logs.push(JSON.parse(line)) }
-  const { webhookCa } = options
+  const { webhookCa, onLogLine = (line: string) => void logs.push(JSON.parse(line)) } = options
+  const logDestination = { write: onLogLine }
   const app = createApp(config, { logDestination, ...(webhookCa === undefined ? {} : { webhookCa }) })
   const url = await app.listen()
   const relevo: TestRelevo = {
