@@ -125,11 +125,12 @@ describe('bodies at the same time', () => {
         ),
       ),
     )
-    const exchanges = Array.from({ length: 60 }, (_, index) => account.meta.init(`same-${index % 40}`))
+    // No more than Relevo serves whatever else it has to do.
+    const exchanges = Array.from({ length: 24 }, (_, index) => account.meta.init(`same-${(index * 3) % 40}`))
     const answers = await Promise.all(bodies.map((body) => postEvents(relevo, body, account.appSecret)))
     expect(answers.map(({ status }) => status)).toEqual(bodies.map(() => 200))
     await Promise.all(exchanges)
-    await relevo.exchanges(account, 60)
+    await relevo.exchanges(account, 24)
     const rows =
       await tale.sql`select status, confirmed_at from flow_responses where workspace_id = ${account.workspaceId}`
     expect(rows.filter((row) => row.status === 'COMPLETED' && row.confirmed_at !== null)).toHaveLength(40)

@@ -54,8 +54,8 @@ export interface MetaRow {
   readonly fault: Injection
   /** From when it is there: before the call, or once the tenant has it. */
   readonly from: 'the call' | 'the tenant’s turn'
-  /** `an end`: of the connection, without an answer. `nothing`: until it gives up. */
-  readonly metaGets: 'the answer' | 'a 400' | 'an end' | 'nothing'
+  /** `a 400, an end`: of the connection, which may overtake the answer. `an end`: without an answer. `nothing`: until it gives up. */
+  readonly metaGets: 'the answer' | 'a 400, an end' | 'an end' | 'nothing'
   /** Null: the call never was whole. No tenant is asked and no row is made. */
   readonly outcome: Outcome | null
   /** What came of the same bytes, sent again once the fault was lifted. */
@@ -177,7 +177,7 @@ export const metaRows: readonly MetaRow[] = [
   {
     fault: { toServer: after('half_close', 600) },
     from: 'the call',
-    metaGets: 'a 400',
+    metaGets: 'a 400, an end',
     outcome: null,
     again: 'replied',
   },

@@ -39,7 +39,8 @@ export async function runMetaRow(house: House, row: MetaRow): Promise<void> {
   else expect(await house.exchanges(flowToken)).toMatchObject([{ outcome: row.outcome }])
   // Who hears nothing gives up in the end.
   if (row.metaGets === 'nothing') await proxy.cut()
-  expect(await heard).toEqual({ 'the answer': next, 'a 400': 400, 'an end': null, nothing: null }[row.metaGets])
+  const gets = { 'the answer': [next], 'a 400, an end': [400, null], 'an end': [null], nothing: [null] }
+  expect(gets[row.metaGets]).toContainEqual(await heard)
 
   await proxy.restore()
   // Its agent may first take a connection that has just ended.

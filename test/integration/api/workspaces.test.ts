@@ -56,6 +56,7 @@ describe('DELETE', () => {
     await insertAttempt(sql, doomed.id, { deliveryId })
     await sql`insert into exchange_stats_stale values (${doomed.id}, now())`
     await sql`insert into exchange_stats values (${doomed.id}, 5, now(), '', '', 'replied', 1, 0, '{1}', '{1}', '{}', '{}')`
+    await sql`insert into webhook_breakers (workspace_id, webhook_id, process, state, since, seen_at) values (${doomed.id}, 'a', 'b', 'open', now(), now())`
     const before = await rowsOf(doomed.id)
     expect(Object.entries(before).filter(([, count]) => count === 0)).toEqual([])
 
