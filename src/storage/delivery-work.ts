@@ -4,7 +4,7 @@ import type { DeliveryHealth, DeliveryReason, DeliveryStatus } from '../domain/d
 import type { WebhookEvent } from '../domain/events.ts'
 import type { AttemptFailure } from '../domain/failure.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { idBounds, texts } from './arrays.ts'
+import { idBounds, texts, within } from './arrays.ts'
 import { storing } from './database.ts'
 import { byteaOf, textOf } from './json-columns.ts'
 
@@ -38,6 +38,7 @@ export function loadWaiting(sql: postgres.Sql, names: readonly DeliveryName[]): 
       from unnest(${texts(names, (n) => n.workspaceId)}::text[], ${texts(names, (n) => n.deliveryId)}::text[]::uuid[])
         as t(workspace_id, id)
       join deliveries d on d.workspace_id = t.workspace_id and d.id = t.id and d.id between ${least} and ${greatest}
+        and t.id between ${least} and ${greatest}
       where d.status in ('pending', 'failed')`
     return rows.map((row) => ({
       workspaceId: row.workspace_id as WorkspaceId,
@@ -109,7 +110,7 @@ const moving = `
     last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
   from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int, failures int,
     due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text)
-  where d.workspace_id = t.workspace_id and d.id = t.id and d.id between $2::text::uuid and $3::text::uuid
+  where d.workspace_id = t.workspace_id and d.id = t.id and ${within('d.id', 2)} and ${within('t.id', 2)}
     and d.status in ('pending', 'failed')`
 
 function moveOf({ workspaceId, deliveryId, attempt, status, reason, attempts, failures, dueAt, at }: DeliveryProgress) {
@@ -137,7 +138,8 @@ const attempting = `
   from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, delivery_id uuid, number int, status int,
     failure text, duration_ms float8, connect_ms float8, head_ms float8, bytes int, response_headers text, response_body bytea,
     created_at timestamptz)
-  join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and d.id between $2::text::uuid and $3::text::uuid
+  join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and ${within('d.id', 2)}
+    and ${within('t.delivery_id', 2)}
   on conflict (workspace_id, id) do nothing`
 
 function attemptOf({

@@ -3,7 +3,7 @@ import { isExchangeEvent, subscribableEvents } from '../domain/events.ts'
 import type { FlowResponse } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
-import { idBounds } from './arrays.ts'
+import { idBounds, within } from './arrays.ts'
 import { storable } from './database.ts'
 import { byteaOf, textOf } from './json-columns.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
@@ -92,7 +92,7 @@ const statement = `
       answer = case when ${isExpunged} then null else t.answer end,
       answer_screen = case when ${isExpunged} then null else t.answer_screen end
     from json_to_recordset($2::text::json) as t(workspace_id text, id uuid, ${closingTypes})
-    where e.workspace_id = t.workspace_id and e.id = t.id and e.id >= $4::text::uuid and e.id <= $5::text::uuid)
+    where e.workspace_id = t.workspace_id and e.id = t.id and ${within('e.id', 4)} and ${within('t.id', 4)})
   insert into flow_responses as r (workspace_id, id, flow_token, flow_token_digest, flow_id, status, opened_at,
     last_activity_at, completed_at, expires_at, created_at, updated_at)
   select workspace_id, id, flow_token, sha256(convert_to(flow_token, 'UTF8')), flow_id, status, opened_at,

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import { resourceTypeOf } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { numbers, texts } from './arrays.ts'
+import { idBounds, numbers, texts } from './arrays.ts'
 import { storing } from './database.ts'
 import type { NewDelivery } from './deliveries.ts'
 import { type ClosedExchange, type OpenedExchange, recordExchanges } from './exchange-record.ts'
@@ -138,9 +138,11 @@ const emptyDelivery = { resourceId: null, clientId: null, envelope: null }
 const emptyClosing = { clientId: null, answer: null, answerScreen: null, completed: null }
 
 function addLateReplies(tx: postgres.ISql, rows: readonly LateReply[]) {
+  const [least, greatest] = idBounds(rows.map(({ id }) => id))
   return tx`
     update exchanges e set late_reply_ms = t.late_reply_ms
     from unnest(${texts(rows, (r) => r.workspaceId)}::text[], ${texts(rows, (r) => r.id)}::text[]::uuid[],
       ${numbers(rows, (r) => r.lateReplyMs)}::text[]::float8[]) as t(workspace_id, id, late_reply_ms)
-    where e.workspace_id = t.workspace_id and e.id = t.id`
+    where e.workspace_id = t.workspace_id and e.id = t.id and e.id between ${least} and ${greatest}
+      and t.id between ${least} and ${greatest}`
 }
