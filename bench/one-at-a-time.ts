@@ -1,15 +1,8 @@
-import {
-  constants,
-  createPublicKey,
-  generateKeyPairSync,
-  privateDecrypt,
-  publicEncrypt,
-  randomBytes,
-} from 'node:crypto'
+import { rsaCpuMs } from './cpu.ts'
 import { at, type RunningRelevo, withRelevo } from './running-relevo.ts'
 
 /**
- * `npm run bench`: one exchange after the other. Prints the added latency (total less webhook time, by the rows' own clocks)
+ * One exchange after the other. Prints the added latency (total less webhook time, by the rows' own clocks)
  * and the CPU that the relay's process spent, beside the CPU of one RSA-2048 OAEP decryption measured in the same run.
  */
 const [warmUp, measured] = [500, 3000]
@@ -58,15 +51,4 @@ async function addedLatencies({ api }: RunningRelevo): Promise<number[]> {
     cursor = `&cursor=${page.nextCursor}`
   }
   return added
-}
-
-function rsaCpuMs(): number {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const oaep = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }
-  const wrapped = publicEncrypt({ key: createPublicKey(privateKey), ...oaep }, randomBytes(16))
-  for (let call = 0; call < 200; call++) privateDecrypt({ key: privateKey, ...oaep }, wrapped)
-  const before = process.cpuUsage()
-  for (let call = 0; call < 2000; call++) privateDecrypt({ key: privateKey, ...oaep }, wrapped)
-  const { user, system } = process.cpuUsage(before)
-  return (user + system) / 1000 / 2000
 }

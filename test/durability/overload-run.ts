@@ -27,9 +27,9 @@ export interface OverloadReport {
 export async function overloadRun(databaseUrl: string, seconds: number, settling = 8): Promise<OverloadReport> {
   const rig = await createOverloadRig(databaseUrl)
   try {
-    await closedLoad(rig.call, 12, Math.min(3, seconds / 4))
+    await closedLoad(rig.call, 48, Math.min(3, seconds / 4))
     const cpuBefore = await rig.metric('process_cpu_seconds_total')
-    const capacity = await closedLoad(rig.call, 12, Math.min(10, seconds / 2))
+    const capacity = await closedLoad(rig.call, 48, Math.min(10, seconds / 2))
     const cpuServed = (await rig.metric('process_cpu_seconds_total')) - cpuBefore
     const perSecond = (capacity.replied + capacity.timedOut) / capacity.seconds
     const from = rig.silences.length

@@ -4,6 +4,7 @@ import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { loadWaiting, recordProgress } from '../../../src/storage/delivery-work.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
+import { makePartitionsAhead } from '../../../src/storage/partitions.ts'
 import { loadSession } from '../../../src/storage/sessions.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 
@@ -16,6 +17,7 @@ beforeAll(async () => {
   database = await createTestDatabase()
   // On one connection: what is prepared there can be asked for.
   sql = openClient(database.url, { max: 1 })
+  await makePartitionsAhead(sql, new Date(), 3)
 })
 afterAll(async () => {
   await sql.end()
