@@ -1,7 +1,6 @@
 import type postgres from 'postgres'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
-import { loadWaiting, recordProgress } from '../../../src/storage/delivery-work.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
 import { makePartitionsAhead } from '../../../src/storage/partitions.ts'
@@ -24,12 +23,13 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** The plan for any values of what was prepared last with this text in it. */
-async function planOf(text: string): Promise<string> {
+/** How what was prepared with this text in it runs: with these values, or any. */
+async function planOf(text: string, values: readonly string[] = []): Promise<string> {
   const found = await sql.unsafe(
     `select statement from pg_prepared_statements where statement like '%${text}%' and statement not like '%pg_prepared%'`,
   )
-  const plan = await sql.unsafe(`explain (generic_plan) ${found[0]?.statement}`)
+  const given = values.length === 0 ? ' (generic_plan)' : ''
+  const plan = await sql.unsafe(`explain${given} ${found[0]?.statement}`, [...values])
   return plan.map((row) => row['QUERY PLAN']).join('\n')
 }
 
@@ -50,36 +50,11 @@ const closed = {
 
 it('closing exchanges looks each up by its key', async () => {
   await recordExchanges(sql, [], [closed])
-  const plan = await planOf('update exchanges')
-  expect(plan).toMatch(/Index Scan using exchanges_\w+_pkey|Index Scan using exchanges_\w+_pk/)
-  expect(plan).not.toContain('Seq Scan on exchanges')
-})
-
-it('deliveries are read, and written down, by their keys', async () => {
-  const at = new Date()
-  const row = { workspaceId, deliveryId: newUuid(), webhookId: 'wh', at, status: 'delivered' } as const
-  const attempt = {
-    id: newUuid(),
-    createdAt: at,
-    status: 200,
-    failure: null,
-    durationMs: 1,
-    connectMs: null,
-    headMs: 1,
-    bytes: 0,
-    responseHeaders: {},
-    responseBody: Buffer.alloc(0),
-  }
-  await recordProgress(sql, [{ ...row, reason: null, attempts: 1, failures: 0, dueAt: null, attempt }])
-  await loadWaiting(sql, [row])
-  for (const text of [
-    'update deliveries',
-    'insert into attempts',
-    'join deliveries d on d.workspace_id = t.workspace_id and d.id = t.id',
-  ]) {
-    const plan = await planOf(text)
-    expect(plan).toContain('deliveries')
-    expect(plan).not.toContain('Seq Scan on deliveries')
+  const rows = JSON.stringify([{ workspace_id: workspaceId, id: closed.id }])
+  for (const values of [['[]', rows, '[]', closed.id, closed.id], []]) {
+    const plan = await planOf('update exchanges', values)
+    expect(plan).toMatch(/Index Scan using exchanges_.*\n *Index Cond: .*workspace_id = /)
+    expect(plan).not.toMatch(/(Hash|Merge) Join/)
   }
 })
 
