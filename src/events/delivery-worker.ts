@@ -93,10 +93,11 @@ export class DeliveryWorker {
    * dies. All others wait in the queue.
    */
   hold(deliveries: readonly NewDelivery[]): HeldDeliveries {
-    let room = this.#parts.room?.() ?? deliveries.length
-    const isHeld = (delivery: NewDelivery) =>
-      waits(delivery) && !this.#parts.isLong(delivery.webhookId) && room-- > 0 && this.#lanes.hold(delivery.webhookId)
-    const held = this.#stopping.signal.aborted ? [] : deliveries.filter(isHeld)
+    const isStopping = this.#stopping.signal.aborted
+    const due = isStopping ? [] : deliveries.filter((it) => waits(it) && !this.#parts.isLong(it.webhookId))
+    // Asked for only where something is to be held: while exchanges wait, what is given is not given to the queue's.
+    let room = due.length === 0 ? 0 : (this.#parts.room?.() ?? due.length)
+    const held = due.filter(({ webhookId }) => room-- > 0 && this.#lanes.hold(webhookId))
     return {
       ids: new Set(held.map(({ id }) => id)),
       start: () => held.length > 0 && void this.#startHeld(held),
