@@ -1,7 +1,10 @@
 import { connect, type Socket } from 'node:net'
 
 /** `refused`: the connection was refused, or closed before a byte of an answer; `lost`: broken in the middle of one, or none in 10 s. */
-export type WireAnswer = { readonly status: number; readonly body: string } | 'refused' | 'lost'
+export type WireAnswer =
+  | { readonly status: number; readonly contentType: string; readonly body: string }
+  | 'refused'
+  | 'lost'
 
 const patienceMs = 10_000
 
@@ -87,7 +90,8 @@ class Connection {
     const body = this.#received.slice(headEnd + 4)
     if (body.length < length) return
     this.isClosed = /\r\nconnection: close/i.test(head)
-    this.#settle({ status: Number(head.slice(9, 12)), body })
+    const contentType = /\r\ncontent-type: ([^\r]*)/i.exec(head)?.[1] ?? ''
+    this.#settle({ status: Number(head.slice(9, 12)), contentType, body })
     if (!this.isClosed) this.#free()
     else this.#socket.end()
   }

@@ -9,6 +9,7 @@ import { newFlowToken } from '../../src/simulator/simulate.ts'
 import { type RelevoProcess, runRelevo } from '../support/process.ts'
 import { pin } from './cores.ts'
 import { MetaConnections } from './meta-connections.ts'
+import { requestOf } from './wire-client.ts'
 
 /** Workspaces that the load is spread over: one alone would meet the bound of exchanges per webhook. */
 const workspaces = 4
@@ -67,8 +68,7 @@ export async function createOverloadRig(databaseUrl: string): Promise<OverloadRi
       target.key,
       target.appSecret,
     )
-    const head = `POST ${target.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-hub-signature-256: ${signature}\r\ncontent-length: ${body.length}\r\n\r\n`
-    const answer = await connections.send(head + body)
+    const answer = await connections.send(requestOf(target.path, body, signature))
     const at = performance.now()
     const askedAt = tenant.silentSince.get(flowToken)
     tenant.silentSince.delete(flowToken)

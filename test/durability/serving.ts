@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { exportPrivateKeyPem, generatePrivateKey } from '../../src/crypto/flow-key.ts'
 import { type Api, apiOf, text } from '../../src/demo/registration.ts'
-import { createMetaClient, type MetaClient } from '../../src/simulator/meta-client.ts'
+import type { MetaClient } from '../../src/simulator/meta-client.ts'
 import { type RelevoProcess, runRelevo } from '../support/process.ts'
 import { pin } from './cores.ts'
+import { createWireClient } from './wire-client.ts'
 
 /** One Relevo in a process of its own, kept to core 0. */
 export interface Serving {
@@ -88,7 +89,7 @@ async function registerWorkspace(
   })
   const events = ['whatsapp.flows.exchanges']
   const made = await api('POST', '/v1/webhooks', { name: 'Backend', events, ...webhook })
-  const meta = createMetaClient({
+  const meta = createWireClient({
     endpointUri: text(waba, 'endpointUri'),
     publicKeyPem: text(waba, 'publicKey'),
     appSecret,
