@@ -93,9 +93,9 @@ export class Recorder {
     void this.#add({ kind: 'late', row, deliveries: [] }, null, databasePatienceMs)
   }
 
-  /** Resolves once what was recorded of a flow token can be read; at once while rows go to the spool. */
-  async settled(workspaceId: WorkspaceId, flowToken: string): Promise<void> {
-    if (!this.#isDiverted && !this.#writer.away) await this.#tokens.none(`${workspaceId} ${flowToken}`)
+  /** Resolves once what was recorded of a flow token can be read; undefined when it can be now, or rows go to the spool. */
+  unsettled(workspaceId: WorkspaceId, flowToken: string): Promise<void> | undefined {
+    return this.#isDiverted || this.#writer.away ? undefined : this.#tokens.none(`${workspaceId} ${flowToken}`)
   }
 
   /** Takes over what processes that died left on the disk: it is written before anything new. Never throws. */

@@ -5,7 +5,7 @@ import { type FlowResponse, isSharedToken } from '../domain/flow-response.ts'
 import { readAnswer } from '../domain/webhook.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Database } from '../storage/database.ts'
-import { loadSession, type StoredSession } from '../storage/sessions.ts'
+import { loadSessions, type SessionQuery, type StoredSession } from '../storage/sessions.ts'
 import type { Account } from './directory.ts'
 import type { Recorder } from './recorder.ts'
 
@@ -34,37 +34,89 @@ const late: Session = { found: 'late', ...empty }
 const mostAbandoned = 4
 
 export function createSessions(database: Database, recorder: Recorder, budgetMs: number, log: Log): Sessions {
-  async function read(account: Account, request: SessionRequest, flowToken: string): Promise<Session> {
-    const { workspaceId } = account
-    try {
-      // The last exchange of this token may still be on its way to the database.
-      await recorder.settled(workspaceId, flowToken)
-      const { action, screen } = request
-      const withAnswers = account.fallsBackToAnswers
-      return sessionOf(await loadSession(database.reads, workspaceId, { flowToken, action, screen, withAnswers }))
-    } catch (error) {
-      log.warn({ error, workspaceId }, 'records not read')
-      return late
-    }
+  const reads = new SessionReads(database, log)
+
+  /** The last exchange of this token is still on its way to the database. */
+  async function loadOnceWritten(written: Promise<void>, query: SessionQuery, withAnswers: boolean): Promise<Session> {
+    const dueAt = performance.now() + budgetMs
+    const { promise: budget, resolve: end } = Promise.withResolvers<true>()
+    const timer = setTimeout(end, budgetMs, true)
+    const isLate = await Promise.race([written, budget])
+    clearTimeout(timer)
+    return isLate ? late : reads.load(query, withAnswers, dueAt - performance.now())
   }
 
-  let abandoned = 0
   return {
-    async load(account, request) {
-      const { flowToken } = request
-      if (flowToken === null || isSharedToken(flowToken)) return nothing
-      if (abandoned >= mostAbandoned) return late
-      const { promise: budget, resolve: end } = Promise.withResolvers<Session>()
-      const timer = setTimeout(end, budgetMs, late)
-      const reading = read(account, request, flowToken)
-      const session = await Promise.race([reading, budget])
-      clearTimeout(timer)
-      if (session === late) {
-        abandoned++
-        void reading.finally(() => abandoned--)
-      }
-      return session
+    load({ workspaceId, fallsBackToAnswers }, { flowToken, action, screen }) {
+      if (flowToken === null || isSharedToken(flowToken)) return Promise.resolve(nothing)
+      if (reads.abandoned >= mostAbandoned) return Promise.resolve(late)
+      const query = { workspaceId, flowToken, action, screen }
+      const written = recorder.unsettled(workspaceId, flowToken)
+      if (written !== undefined) return loadOnceWritten(written, query, fallsBackToAnswers)
+      return reads.load(query, fallsBackToAnswers, budgetMs)
     },
+  }
+}
+
+interface Batch {
+  readonly queries: SessionQuery[]
+  readonly resolves: ((session: Session) => void)[]
+  budgetMs: number
+}
+
+/** What is asked for in one turn of the event loop is read in one statement, under one timer: the shortest budget of them. */
+class SessionReads {
+  readonly #database: Database
+  readonly #log: Log
+  /** By whether earlier answers are read too. */
+  readonly #gathering = new Map<boolean, Batch>()
+  /** Statements that are past their budget and not done. */
+  abandoned = 0
+
+  constructor(database: Database, log: Log) {
+    this.#database = database
+    this.#log = log
+  }
+
+  load(query: SessionQuery, withAnswers: boolean, budgetMs: number): Promise<Session> {
+    let batch = this.#gathering.get(withAnswers)
+    if (batch === undefined) {
+      batch = { queries: [], resolves: [], budgetMs }
+      this.#gathering.set(withAnswers, batch)
+      // After all exchanges that begin in this turn, and before the driver writes.
+      process.nextTick(() => this.#send(withAnswers))
+    }
+    batch.budgetMs = Math.min(batch.budgetMs, budgetMs)
+    batch.queries.push(query)
+    const { promise, resolve } = Promise.withResolvers<Session>()
+    batch.resolves.push(resolve)
+    return promise
+  }
+
+  #send(withAnswers: boolean): void {
+    const batch = this.#gathering.get(withAnswers)
+    this.#gathering.delete(withAnswers)
+    if (batch === undefined) return
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      this.abandoned++
+      for (const resolve of batch.resolves) resolve(late)
+    }, batch.budgetMs)
+    void this.#read(batch, withAnswers).finally(() => {
+      clearTimeout(timer)
+      if (isLate) this.abandoned--
+    })
+  }
+
+  async #read({ queries, resolves }: Batch, withAnswers: boolean): Promise<void> {
+    try {
+      const stored = await loadSessions(this.#database.reads, queries, withAnswers)
+      for (const [at, session] of stored.entries()) resolves[at]?.(sessionOf(session))
+    } catch (error) {
+      this.#log.warn({ error, exchanges: queries.length }, 'records not read')
+      for (const resolve of resolves) resolve(late)
+    }
   }
 }
 

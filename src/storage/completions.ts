@@ -50,9 +50,8 @@ export async function claimFlowResponses(
       as t(id, flow_token)
     order by flow_token
     on conflict (workspace_id, flow_token_digest) do update set updated_at = r.updated_at
-    returning r.id as flow_response_id, r.flow_token, r.flow_id, r.status as flow_response_status, r.sent_at, r.opened_at,
-      r.last_activity_at, r.completed_at, r.confirmed_at, r.expires_at, r.client_id as linked_client_id,
-      r.conversation_id as linked_conversation_id, r.message_id, r.campaign_id, r.agent_id, r.channel_id as linked_channel_id`
+    returning r.id, r.flow_token, r.flow_id, r.status, r.sent_at, r.opened_at, r.last_activity_at, r.completed_at, r.confirmed_at,
+      r.expires_at, r.client_id, r.conversation_id, r.message_id, r.campaign_id, r.agent_id, r.channel_id`
   return new Map(
     rows.map((row) => {
       const flowToken = row.flow_token as string

@@ -4,7 +4,7 @@ import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
 import { makePartitionsAhead } from '../../../src/storage/partitions.ts'
-import { loadSession } from '../../../src/storage/sessions.ts'
+import { loadSessions } from '../../../src/storage/sessions.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 
 /** Plans are kept, and are made while the tables are empty: on the first day, and each midnight for the day's partitions. */
@@ -59,7 +59,7 @@ it('closing exchanges looks each up by its key', async () => {
 })
 
 it('a session is looked up by its token and not among all of its workspace', async () => {
-  await loadSession(sql, workspaceId, { flowToken: 'x', action: 'init', screen: null, withAnswers: false })
+  await loadSessions(sql, [{ workspaceId, flowToken: 'x', action: 'init', screen: null }], false)
   const plan = await planOf('from flow_responses')
   expect(plan).toMatch(/Index Scan using flow_responses_flow_token on flow_responses/)
   expect(plan).toMatch(/Index Scan using conversations_workspace_id_id_pk .*\n *Index Cond: .*id >= /)

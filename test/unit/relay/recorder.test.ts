@@ -184,7 +184,7 @@ describe('a recorder', () => {
   it('does not hold an exchange back for rows that are in the spool', async () => {
     const { recorder } = recorderOf(Array<Mood>(1000).fill('gone'))
     await recorder.opened(opened('a'), [], 20)
-    await recorder.settled(workspaceId, 'a')
+    await recorder.unsettled(workspaceId, 'a')
     await recorder.close(10)
   })
 })
