@@ -15,6 +15,8 @@ const root = join(import.meta.dirname, '..')
 
 /** A whole Relevo in a process of its own, on an embedded database, with a tenant that answers at once in another. */
 export interface RunningRelevo {
+  /** The relay's process. */
+  readonly pid: number
   /** Under a workspace's key. */
   readonly api: Api
   /** The database's superuser URL. */
@@ -62,7 +64,7 @@ export async function withRelevo(
     const url = await started.listening()
     pin(started.pid, 0)
     const tenantUrl = await children.start('tenant', ['bench/tenant.ts'], {})
-    await measure(await register(url, adminToken, tenantUrl, server.url))
+    await measure({ pid: started.pid, ...(await register(url, adminToken, tenantUrl, server.url)) })
   } finally {
     await children.stop()
     for (const { child, ended } of relevo) {
@@ -79,7 +81,7 @@ async function register(
   adminToken: string,
   tenantUrl: string,
   databaseUrl: string,
-): Promise<RunningRelevo> {
+): Promise<Omit<RunningRelevo, 'pid'>> {
   const { signal } = new AbortController()
   const admin = apiOf(url, adminToken, signal)
   const workspace = await admin('POST', '/v1/workspaces', { name: 'Bench' })

@@ -73,8 +73,7 @@ const oaep = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }
  */
 function unwrapAesKey(encryptedAesKey: Buffer, flowKey: KeyObject): KeyObject | null {
   // OpenSSL also takes a block whose leading zero bytes were cut off; RFC 8017 §7.1.2 and we do not.
-  const modulusBits = flowKey.asymmetricKeyDetails?.modulusLength ?? 0
-  if (encryptedAesKey.length !== Math.ceil(modulusBits / 8)) return null
+  if (encryptedAesKey.length !== modulusBytesOf(flowKey)) return null
   try {
     const aesKey = privateDecrypt(
       Object.assign(flowKey, oaep) as KeyObject & Omit<RsaPrivateKey, 'key'>,
@@ -84,6 +83,17 @@ function unwrapAesKey(encryptedAesKey: Buffer, flowKey: KeyObject): KeyObject | 
   } catch {
     return null
   }
+}
+
+const modulusBytes = new WeakMap<KeyObject, number>()
+
+/** Kept: Node asks OpenSSL each time. */
+function modulusBytesOf(flowKey: KeyObject): number {
+  const known = modulusBytes.get(flowKey)
+  if (known !== undefined) return known
+  const bytes = Math.ceil((flowKey.asymmetricKeyDetails?.modulusLength ?? 0) / 8)
+  modulusBytes.set(flowKey, bytes)
+  return bytes
 }
 
 function decryptFlowData({ initialVector, encryptedFlowData }: SealedRequest, aesKey: KeyObject): Buffer | null {

@@ -84,16 +84,14 @@ class RunningAttempt implements ResponseHandler, LateListener {
 
   start(dispatchers: Dispatchers): void {
     this.#watch()
-    const { webhookId, headers, body } = this.#request
-    const url = URL.parse(this.#request.url)
-    const pool = url && dispatchers.of(webhookId, url)
+    const { webhookId, url, headers, body } = this.#request
+    const destination = dispatchers.to(webhookId, url)
     // The API refuses such a URL; a row that holds one must still end as a failed attempt.
-    if (url === null || pool === null) {
+    if (destination === null) {
       this.#fail({ failure: 'address_blocked', fault: 'tenant' })
       return
     }
-    const path = url.pathname + url.search
-    this.#abort = pool.send({ method: 'POST', path, headers, body }, this)
+    this.#abort = destination.pool.send({ method: 'POST', path: destination.path, headers, body }, this)
     if (this.#isSettled) this.#abort()
   }
 
