@@ -109,7 +109,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   })
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const queue = new Queue(database)
-  const backlog = new Backlog(database, log)
+  const backlog = new Backlog(database, log, metrics)
   const webhookBook = new WebhookBook(database, unsealer)
   const asynchronous = createDispatchers(egress)
   const clock = new LoopClock()

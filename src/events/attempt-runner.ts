@@ -12,7 +12,7 @@ export interface AttemptRunnerParts {
   readonly attempt: (request: SignedRequest) => Promise<Attempt>
   readonly userAgent: string
   readonly log: Log
-  readonly metrics: Pick<Metrics, 'deliveryAttempted'>
+  readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveryBegun' | 'deliveryExhausted'>
 }
 
 /** Where a delivery stands, and what its attempt says of the webhook; `result` null: there was none. */
@@ -33,12 +33,16 @@ export function createAttemptRunner(parts: AttemptRunnerParts) {
   return async function run(delivery: WaitingDelivery, webhook: KnownWebhook | undefined): Promise<Ran> {
     const reason = reasonNotTo(webhook)
     if (webhook === undefined || reason !== null) {
-      return { progress: withoutAttempt(delivery, reason ?? 'webhook_deleted', new Date()), result: null }
+      const progress = withoutAttempt(delivery, reason ?? 'webhook_deleted', new Date())
+      metrics.deliveryExhausted(reason ?? 'webhook_deleted')
+      return { progress, result: null }
     }
     const sentAt = new Date()
+    metrics.deliveryBegun(delivery.attempts + 1, sentAt.getTime() - delivery.dueAt.getTime())
     const attempt = await parts.attempt(request(delivery, webhook, sentAt))
     const judged = judgeAttempt(delivery, attempt, sentAt, new Date(), Math.random())
     metrics.deliveryAttempted(judged.progress.status, attempt.durationMs)
+    if (judged.progress.reason !== null) metrics.deliveryExhausted(judged.progress.reason)
     tell(log, delivery, judged.progress, attempt)
     return judged
   }

@@ -27,7 +27,7 @@ export interface DeliveryWorkerParts {
   /** How many may be taken now besides: exchanges come first. */
   readonly room?: () => number
   readonly log: Log
-  readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
+  readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveryBegun' | 'deliveryExhausted' | 'deliveriesUnderWay'>
 }
 
 /** New deliveries that have a place before they are written. One of the two is to be called. */
