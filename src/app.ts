@@ -22,6 +22,7 @@ import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { LoopClock } from './ops/loop-clock.ts'
 import { createMetrics } from './ops/metrics.ts'
+import { createTraces } from './ops/traces.ts'
 import { Announcer } from './relay/announcer.ts'
 import { createBreakers } from './relay/breakers.ts'
 import { Directory, opensFlowKeys } from './relay/directory.ts'
@@ -79,6 +80,8 @@ const drainMs = 5000
 export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const log = createLog(config.LOG_LEVEL, options.logDestination)
   const metrics = createMetrics()
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_TRACES_SAMPLER_ARG: ratio } = config
+  const traces = endpoint === undefined ? null : createTraces({ endpoint, ratio, log, metrics })
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
   const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
   const guard = createAddressGuard({
@@ -125,6 +128,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     userAgent: config.WEBHOOK_USER_AGENT,
     log,
     metrics,
+    traces,
   })
   const wake = () => worker.wake()
   const writer = new RowWriter({ database, queue, backlog, attempts: worker, log, metrics })
@@ -157,6 +161,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     gatekeeper,
     announcer,
     lateListeners,
+    traces,
     platformAppSecrets: config.META_APP_SECRETS,
     deadlineMs: config.DEADLINE_MS,
     userAgent: config.WEBHOOK_USER_AGENT,
@@ -171,6 +176,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     recorder,
     announcer,
     metrics,
+    traces,
     log,
     platformAppSecrets,
     signatureRequired,
@@ -231,6 +237,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   return {
     async listen() {
       if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
+      await traces?.start()
       await sync.start()
       await database.warm()
       if (directory.loaded) {
@@ -267,7 +274,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await asynchronous.close()
       await graph.close()
       resolver.close()
-      await database.close()
+      await Promise.all([database.close(), traces?.close()])
       return lostRows
     },
   }
