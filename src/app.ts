@@ -31,6 +31,7 @@ import { createErrorNotices } from './relay/error-notices.ts'
 import { Exchange } from './relay/exchange.ts'
 import { ExchangeLine } from './relay/exchange-line.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
+import { watchFlows } from './relay/flow-watch.ts'
 import { createForwarding } from './relay/forward.ts'
 import { InterruptedSweep } from './relay/interrupted-sweep.ts'
 import { MetaEvents } from './relay/meta-events.ts'
@@ -177,6 +178,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     announcer,
     metrics,
     traces,
+    flows: watchFlows(log, metrics),
     log,
     platformAppSecrets,
     signatureRequired,

@@ -77,6 +77,13 @@ export const catalogue = {
     help: 'Exchanges that wait for their turn',
     labels: {},
   },
+  slowFlows: {
+    name: 'relevo_slow_flows',
+    type: 'gauge',
+    owner: 'relay',
+    help: 'Flows, each judged by itself as Meta does: over a tenth of their answers in 5 min took more than 0.8 s. The log has which',
+    labels: {},
+  },
   flowKeyUses: {
     name: 'relevo_flow_key_uses_total',
     type: 'counter',

@@ -45,6 +45,8 @@ export interface Metrics {
   breakerMoved(to: BreakerState): void
   /** A single exchange was sent to find out whether a webhook is back. */
   breakerProbed(result: 'success' | 'failure' | 'neutral'): void
+  /** `count`, of flows that are slow, is asked at each scrape. */
+  watchFlows(count: () => number): void
   /** `count`, of breakers by state, is asked at each scrape. */
   watchBreakers(count: () => Readonly<Record<BreakerState, number>>): void
   /** Prometheus text format. */
@@ -74,10 +76,12 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
   const flowKeyNames = new Set<string>()
   let load: (() => Load) | null = null
   let countBreakers: (() => Readonly<Record<BreakerState, number>>) | null = null
+  let countSlowFlows: (() => number) | null = null
   let measuredAt = Number.NEGATIVE_INFINITY
 
   function beforeRendering(): void {
     for (const [state, count] of Object.entries(countBreakers?.() ?? {})) all.breakers.set({ state }, count)
+    all.slowFlows.set(countSlowFlows?.() ?? 0)
     const { waiting = 0, underWay = 0, loopDelayMs = 0 } = load?.() ?? {}
     all.exchangesWaiting.set(waiting)
     all.exchangesUnderWay.set(underWay)
@@ -92,6 +96,9 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
     breakerProbed: (result) => all.breakerProbes.inc({ result }),
     watchBreakers: (count) => {
       countBreakers = count
+    },
+    watchFlows: (count) => {
+      countSlowFlows = count
     },
     exchangeShed: (reason) => all.exchangesShed.inc({ reason }),
     connectionRefused: () => all.connectionsRefused.inc(),
@@ -168,6 +175,7 @@ function gauges(registry: Registry) {
   const gauge = (facts: MetricFacts) => new Gauge(optionsOf(facts, registry))
   return {
     exchangesUnderWay: gauge(catalogue.exchangesUnderWay),
+    slowFlows: gauge(catalogue.slowFlows),
     exchangesWaiting: gauge(catalogue.exchangesWaiting),
     loopDelay: gauge(catalogue.loopDelay),
     rowsWaiting: gauge(catalogue.rowsWaiting),

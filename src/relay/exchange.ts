@@ -14,6 +14,7 @@ import type { Account, Directory } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
 import type { ErrorNotices, Report } from './error-notices.ts'
 import type { ExchangeLine, ShedReason } from './exchange-line.ts'
+import type { FlowWatch } from './flow-watch.ts'
 import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
@@ -44,6 +45,7 @@ export interface ExchangeParts {
   readonly metrics: Metrics
   /** Null or left out: off. */
   readonly traces?: Traces | null
+  readonly flows?: FlowWatch
   readonly log: Log
   /** The platform's own app secrets, accepted on every WABA besides its own. */
   readonly platformAppSecrets: readonly string[]

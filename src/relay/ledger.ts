@@ -13,6 +13,7 @@ import type { Announcer, Known } from './announcer.ts'
 import type { Account } from './directory.ts'
 import type { Ending } from './ending.ts'
 import { exchangeSpans, type TracedExchange } from './exchange-trace.ts'
+import type { FlowWatch } from './flow-watch.ts'
 import type { Recorder } from './recorder.ts'
 import type { Stopwatch } from './stopwatch.ts'
 
@@ -41,6 +42,7 @@ interface LedgerParts {
   readonly announcer: Announcer
   readonly metrics: Metrics
   readonly traces?: Traces | null
+  readonly flows?: FlowWatch
   readonly log: Log
 }
 
@@ -144,6 +146,8 @@ export class ExchangeLedger {
       this.#fallbackNotices(outcome, timings.total),
     )
     this.#parts.metrics.exchangeEnded(outcome, timings.total)
+    const flowId = this.#opened?.flowId ?? null
+    if (flowId !== null) this.#parts.flows?.ended(flowId, this.account.workspaceId, timings.total)
     if (attempt !== null) this.#parts.metrics.webhookEnded(outcome, attempt.durationMs)
     this.#parts.traces?.record(this.id, () => exchangeSpans(this.#traced(ending, timings.total)))
     this.#tell(ending, timings)

@@ -2,9 +2,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exchangeSpanId, traceIdOf } from '../../src/ops/trace-ids.ts'
 import { type CollectedSpan, type FakeCollector, startCollector } from '../support/collector.ts'
 import { eventually } from '../support/eventually.ts'
-import { createAccount, createWebhook, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
+import {
+  create,
+  createAccount,
+  createWebhook,
+  startRelevo,
+  type TestAccount,
+  type TestRelevo,
+} from '../support/relevo.ts'
 import { type FakeTenant, startTenant } from '../support/tenant.ts'
-import { reply } from '../support/tenant-behaviours.ts'
+import { delayed, reply } from '../support/tenant-behaviours.ts'
 
 /** What an operator sees of one exchange that is answered, one that ends in a fallback, and a webhook that is told, and told again. */
 let relevo: TestRelevo
@@ -139,6 +146,7 @@ it('the metrics tell of the same', async () => {
     'relevo_deliveries_exhausted_total{reason="schedule_ended"} 0',
     'relevo_breakers{state="closed"} 1',
     'relevo_spool_rows 0',
+    'relevo_slow_flows 0',
     'relevo_spans_total{result="failed"} 0',
   ]) {
     expect(text).toContain(`${line}\n`)
@@ -146,4 +154,20 @@ it('the metrics tell of the same', async () => {
   expect(text).toMatch(/relevo_flow_key_uses_total\{flow_key="fk_\w+"\} 2\n/)
   expect(text).toMatch(/relevo_event_loop_delay_seconds \d/)
   for (const value of Object.values(known)) expect(text).not.toContain(value)
+})
+
+it('a flow that is slow by itself is in the metrics by number, in the log by id, and in its own figures by verdict', async () => {
+  const flow = await create(relevo, '/v1/flows', { wabaId: account.wabaId, metaFlowId: '8001' }, account.token)
+  answering.always(delayed(900, { screen: 'NEXT', data: {} }))
+  const calls = Array.from({ length: 20 }, (_, n) => account.meta.init(`slow-${n}`, { metaFlowId: '8001' }))
+  for (const { answer } of await Promise.all(calls)) expect(answer.screen).toBe('NEXT')
+  expect(await page()).toContain('relevo_slow_flows 1\n')
+  const line = relevo.logs.find(({ msg }) => String(msg).startsWith('flows are slow'))
+  expect(line).toMatchObject({ level: 'warn', flows: [{ flowId: flow.id, workspaceId: account.workspaceId }] })
+  const judged = await eventually(async () => {
+    const { body } = await relevo.api('GET', `/v1/stats?flowId=${flow.id}`, { token: account.token })
+    return body.exchanges === 20 ? body.verdict : null
+  })
+  expect(['at_risk', 'over_threshold']).toContain(judged.verdict)
+  expect(judged.checks[0].value).toBeGreaterThan(800)
 })
