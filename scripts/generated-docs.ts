@@ -3,6 +3,7 @@ import { describeApi } from '../src/api/openapi.ts'
 import { routes } from '../src/api/routes.ts'
 import { describeConfig } from '../src/config.ts'
 import { describeFaults } from '../test/faults/page.ts'
+import { describeMetrics } from './metrics-page.ts'
 
 export const repositoryRoot = join(import.meta.dirname, '..')
 
@@ -17,5 +18,6 @@ export interface GeneratedDoc {
 export const generatedDocs: readonly GeneratedDoc[] = [
   { path: 'docs/configuration.md', make: describeConfig },
   { path: 'docs/faults.md', make: describeFaults },
+  { path: 'docs/metrics.md', make: describeMetrics },
   { path: 'docs/openapi.json', make: () => `${JSON.stringify(describeApi(routes), null, 2)}\n` },
 ]

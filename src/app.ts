@@ -22,6 +22,7 @@ import { registerOperationsRoutes } from './operations-routes.ts'
 import { createLog } from './ops/logger.ts'
 import { LoopClock } from './ops/loop-clock.ts'
 import { createMetrics } from './ops/metrics.ts'
+import { createTraces } from './ops/traces.ts'
 import { Announcer } from './relay/announcer.ts'
 import { createBreakers } from './relay/breakers.ts'
 import { Directory, opensFlowKeys } from './relay/directory.ts'
@@ -30,6 +31,7 @@ import { createErrorNotices } from './relay/error-notices.ts'
 import { Exchange } from './relay/exchange.ts'
 import { ExchangeLine } from './relay/exchange-line.ts'
 import { registerExchangeRoute } from './relay/exchange-route.ts'
+import { watchFlows } from './relay/flow-watch.ts'
 import { createForwarding } from './relay/forward.ts'
 import { InterruptedSweep } from './relay/interrupted-sweep.ts'
 import { MetaEvents } from './relay/meta-events.ts'
@@ -79,6 +81,8 @@ const drainMs = 5000
 export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const log = createLog(config.LOG_LEVEL, options.logDestination)
   const metrics = createMetrics()
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_TRACES_SAMPLER_ARG: ratio } = config
+  const traces = endpoint === undefined ? null : createTraces({ endpoint, ratio, log, metrics })
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
   const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
   const guard = createAddressGuard({
@@ -109,7 +113,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   })
   const spool = new Spool({ dataDir: config.DATA_DIR, labels: spoolLabels(masterKeys) })
   const queue = new Queue(database)
-  const backlog = new Backlog(database, log)
+  const backlog = new Backlog(database, log, metrics)
   const webhookBook = new WebhookBook(database, unsealer)
   const asynchronous = createDispatchers(egress)
   const clock = new LoopClock()
@@ -125,6 +129,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     userAgent: config.WEBHOOK_USER_AGENT,
     log,
     metrics,
+    traces,
   })
   const wake = () => worker.wake()
   const writer = new RowWriter({ database, queue, backlog, attempts: worker, log, metrics })
@@ -157,6 +162,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     gatekeeper,
     announcer,
     lateListeners,
+    traces,
     platformAppSecrets: config.META_APP_SECRETS,
     deadlineMs: config.DEADLINE_MS,
     userAgent: config.WEBHOOK_USER_AGENT,
@@ -171,6 +177,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     recorder,
     announcer,
     metrics,
+    traces,
+    flows: watchFlows(log, metrics),
     log,
     platformAppSecrets,
     signatureRequired,
@@ -231,6 +239,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   return {
     async listen() {
       if (!signatureRequired) log.warn('META_SIGNATURE=off: unsigned calls are accepted. For development only')
+      await traces?.start()
       await sync.start()
       await database.warm()
       if (directory.loaded) {
@@ -267,7 +276,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await asynchronous.close()
       await graph.close()
       resolver.close()
-      await database.close()
+      await Promise.all([database.close(), traces?.close()])
       return lostRows
     },
   }

@@ -129,6 +129,20 @@ const variables = {
     default: '30',
     meaning: 'days until exchanges, deliveries and attempts are dropped, a whole day (UTC) at a time',
   },
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
+    check: httpUrl.optional(),
+    default: null,
+    shownDefault: 'off',
+    meaning: 'an OpenTelemetry collector (OTLP over HTTP), such as `http://localhost:4318`: traces are sent there',
+  },
+  OTEL_TRACES_SAMPLER_ARG: {
+    check: z
+      .string()
+      .regex(/^(0(\.\d{1,6})?|1(\.0{1,6})?)$/, 'must be a share from 0 to 1')
+      .transform(Number),
+    default: '1',
+    meaning: 'share of traces that are recorded, 0 to 1, where traces are on',
+  },
   LOG_LEVEL: { check: z.enum(logLevels), default: 'info', meaning: `one of ${logLevels.join(', ')}` },
 } as const satisfies Record<string, Variable>
 

@@ -7,6 +7,7 @@ import { exampleId } from './example.ts'
 import { requireNamed } from './existence.ts'
 import { iso, isoTime, reference, time } from './fields.ts'
 import { ok, workspaceOperation } from './operation.ts'
+import { countsOf, exampleVerdict, readVerdict, verdictBody } from './stats-verdict.ts'
 
 const dayMs = 86_400_000
 
@@ -47,6 +48,7 @@ const statsBody = z.object({
     .describe(
       'where Meta alerts and may throttle a flow: p90 of its latency over 30 min, its share of errors over 30 min, and the share of calls answered over 10 min. A fallback is an answer and no error to Meta',
     ),
+  verdict: verdictBody,
   webhooks: z.array(webhookBody).describe('the busiest first'),
 })
 
@@ -64,7 +66,7 @@ const query = z
 export const get = workspaceOperation({
   summary: 'Read figures on exchanges: how they ended, and how long they and their webhooks took',
   description:
-    'Both ends of the time are honoured to five minutes: `since` is moved back, and `until` on, to the next full five. Percentiles are right within 1 %. Exchanges that are written later, because the database was away, are counted within a few minutes of that.',
+    'Both ends of the time are honoured to five minutes: `since` is moved back, and `until` on, to the next full five. Percentiles are right within 1 %. With `flowId` it is one flow\u2019s page; `verdict` then says how the flow stands to Meta\u2019s thresholds at `until`, over the times that Meta judges by. Exchanges that are written later, because the database was away, are counted within a few minutes of that.',
   example: {
     query: { since: '2026-05-05T19:00:00.000Z', until: '2026-05-06T19:00:00.000Z' },
     answer: ok({
@@ -76,6 +78,7 @@ export const get = workspaceOperation({
       total: { p50: 84.1, p90: 412.6, p99: 703.9 },
       webhook: { p50: 80.9, p90: 409.2, p99: 912.4 },
       thresholds: metaThresholds,
+      verdict: exampleVerdict,
       webhooks: [
         {
           webhookId: exampleId('webhook'),
@@ -100,15 +103,13 @@ export const get = workspaceOperation({
     const stats = await readStats(deps.database, workspaceId, { since: since < until ? since : until, until, flowId })
     // Figures outlive the flow that they are of.
     if (stats.webhooks.length === 0) await requireNamed(deps.database, workspaceId, { flowId })
-    return ok({ since: iso(since < until ? since : until), ...bodyOf(stats) })
+    const verdict = await readVerdict(deps.database, workspaceId, { until: stats.until, flowId })
+    return ok({ since: iso(since < until ? since : until), ...bodyOf(stats), verdict })
   },
 })
 
-function bodyOf({ until, totals, webhooks }: Stats): Omit<z.input<typeof statsBody>, 'since'> {
-  const counts = new Map<Outcome, number>()
-  for (const webhook of webhooks) {
-    for (const [outcome, count] of webhook.counts) counts.set(outcome, (counts.get(outcome) ?? 0) + count)
-  }
+function bodyOf({ until, totals, webhooks }: Stats): Omit<z.input<typeof statsBody>, 'since' | 'verdict'> {
+  const counts = countsOf({ webhooks })
   const ofWebhooks = webhooks.filter(({ webhookId }) => webhookId !== '').map(webhookBodyOf)
   return {
     until: iso(until),

@@ -7,7 +7,7 @@ const printable = /^[\x20-\x7e\xa0-\xff]{0,4096}$/
 
 // Ours (contract.md §4), and those that speak of the connection rather than the message (RFC 9110 §7.6.1).
 const reserved =
-  /^(content-type|content-length|host|user-agent|x-webhook-.*|webhook-.*|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect)$/i
+  /^(content-type|content-length|host|user-agent|x-webhook-.*|webhook-.*|traceparent|tracestate|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect)$/i
 
 /** The headers a webhook adds to each request: name to value, at most 10, none of those that Relevo writes itself. */
 export const webhookHeaders = z

@@ -1,6 +1,7 @@
 import { mostWaiting } from '../domain/delivery.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
+import type { Metrics } from '../ops/metrics.ts'
 import type { Database } from '../storage/database.ts'
 import { countWaiting } from '../storage/deliveries.ts'
 
@@ -24,13 +25,15 @@ interface Waiting {
 export class Backlog {
   readonly #database: Database
   readonly #log: Log
+  readonly #metrics: Pick<Metrics, 'deliveryExhausted'>
   readonly #webhooks = new Map<string, Waiting>()
   #timer: NodeJS.Timeout | null = null
   #counting: Promise<void> = Promise.resolve()
 
-  constructor(database: Database, log: Log) {
+  constructor(database: Database, log: Log, metrics: Pick<Metrics, 'deliveryExhausted'>) {
     this.#database = database
     this.#log = log
+    this.#metrics = metrics
   }
 
   /** Whether one more delivery may wait for this webhook. It is counted. */
@@ -38,7 +41,10 @@ export class Backlog {
     const waiting = this.#webhooks.get(webhookId) ?? { workspaceId, counted: 0, added: 0 }
     this.#webhooks.set(webhookId, waiting)
     this.#timer ??= setTimeout(() => this.#recount(), recountMs).unref()
-    if (waiting.counted + waiting.added >= mostWaiting) return false
+    if (waiting.counted + waiting.added >= mostWaiting) {
+      this.#metrics.deliveryExhausted('queue_full')
+      return false
+    }
     waiting.added++
     return true
   }

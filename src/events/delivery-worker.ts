@@ -1,6 +1,7 @@
 import type { Attempt, SignedRequest } from '../delivery/attempt.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { Traces } from '../ops/traces.ts'
 import { within } from '../ops/within.ts'
 import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
@@ -27,7 +28,8 @@ export interface DeliveryWorkerParts {
   /** How many may be taken now besides: exchanges come first. */
   readonly room?: () => number
   readonly log: Log
-  readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveriesUnderWay'>
+  readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveryBegun' | 'deliveryExhausted' | 'deliveriesUnderWay'>
+  readonly traces?: Traces | null
 }
 
 /** New deliveries that have a place before they are written. One of the two is to be called. */

@@ -31,12 +31,14 @@ export interface Sending {
   readonly attempt: number
   /** Whether the answer goes back to the phone. */
   readonly isAnswerAwaited: boolean
+  /** W3C's, where traces are on. */
+  readonly traceparent?: string | undefined
 }
 
 /** Signs an event's bytes for its webhook, with all headers of contract.md §4. What is not signed cannot be sent. */
 export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending: Sending): SignedRequest {
   const { id, event, timestamp, bytes } = outgoing
-  const { deadlineMs, userAgent, sentAt, attempt, isAnswerAwaited } = sending
+  const { deadlineMs, userAgent, sentAt, attempt, isAnswerAwaited, traceparent } = sending
   const { current, previous } = webhook.signingSecrets(sentAt)
   const live = current === null ? previous : [current, ...previous]
   const sentAtSeconds = Math.floor(sentAt.getTime() / 1000)
@@ -56,6 +58,7 @@ export function signRequest(webhook: SignedWebhook, outgoing: Outgoing, sending:
     'webhook-timestamp': String(sentAtSeconds),
   }
   if (isAnswerAwaited) headers['X-Webhook-Timeout-Ms'] = String(deadlineMs)
+  if (traceparent !== undefined) headers.traceparent = traceparent
   if (current !== null) headers['X-Webhook-Signature'] = webhookSignature(bytes, current)
   if (lastPrevious !== undefined) headers['X-Webhook-Signature-Previous'] = webhookSignature(bytes, lastPrevious)
   if (live.length > 0) headers['webhook-signature'] = standardWebhookSignature(id, sentAtSeconds, bytes, live)

@@ -32,7 +32,7 @@ export class Unsealer {
 }
 
 /** Ours to set (contract.md §4). The API refuses them; this holds whatever is stored. */
-const ownNames = /^(x-webhook-.*|webhook-.*|content-type|user-agent)$/i
+const ownNames = /^(x-webhook-.*|webhook-.*|content-type|user-agent|traceparent|tracestate)$/i
 
 export function webhookSigning(
   { id, headersSealed, signingSecrets }: Pick<StoredWebhook, 'id' | 'headersSealed' | 'signingSecrets'>,

@@ -2,6 +2,7 @@ import { dayMs } from '../domain/day.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Database } from '../storage/database.ts'
+import { measureQueue } from '../storage/deliveries.ts'
 import { expireFlowResponses } from '../storage/expiry.ts'
 import { expungeAgain } from '../storage/expunge-again.ts'
 import { deleteOldRows } from '../storage/old-rows.ts'
@@ -22,7 +23,7 @@ export interface JobParts {
   /** `work` is asked for at each use: the pool is renewed when the database was away. */
   readonly database: Database
   readonly log: Log
-  readonly metrics: Pick<Metrics, 'defaultPartitionRows'>
+  readonly metrics: Pick<Metrics, 'defaultPartitionRows' | 'queueMeasured'>
   readonly payloadDays: number
   readonly logDays: number
   readonly now?: () => Date
@@ -36,6 +37,8 @@ const hour = 60 * minute
 const daysAhead = 3
 /** Meta repeats itself for 7 days: protocol.md 5.2. */
 const metaEventDays = 8
+/** Up to so many deliveries are counted: some 20 ms, and by then the figure has said what it has to say. */
+const mostMeasured = 100_000
 /** How long an expunge looks for rows that were on their way then. */
 const expungeAgainMs = hour
 
@@ -46,7 +49,7 @@ export async function preparePartitions({ database, now = () => new Date() }: Jo
 
 /** All that one process does for all (contract.md §2 retention, §4 expiry, §7). */
 export function createJobs(parts: JobParts): Job[] {
-  const { database, log, payloadDays, logDays, now = () => new Date() } = parts
+  const { database, log, metrics, payloadDays, logDays, now = () => new Date() } = parts
   const daysAgo = (days: number) => new Date(now().getTime() - days * dayMs)
   return [
     { name: 'make_partitions', everyMs: hour, run: () => preparePartitions(parts) },
@@ -62,6 +65,14 @@ export function createJobs(parts: JobParts): Job[] {
         // Of processes that died: nobody is shown them after seconds.
         await deleteOldRows(database.work, 'webhook_breakers', new Date(now().getTime() - hour), signal)
         await deleteStatsBefore(database.work, daysAgo(logDays))
+      },
+    },
+    {
+      name: 'measure_queue',
+      everyMs: 15 * second,
+      run: async () => {
+        const { depth, ageSeconds } = await measureQueue(database.work, mostMeasured)
+        metrics.queueMeasured(depth, ageSeconds)
       },
     },
     { name: 'roll_up_stats', everyMs: 30 * second, run: (signal) => rollUpAll(parts, now, signal) },

@@ -1,12 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { DeliveryStatus } from '../domain/delivery.ts'
-import type { Outcome } from '../domain/outcome.ts'
+import type { DeliveryReason, DeliveryStatus } from '../domain/delivery.ts'
+import { type Outcome, outcomeNames, outcomes } from '../domain/outcome.ts'
 import type { BreakerState } from '../domain/webhook.ts'
-
-// Meta's thresholds (1, 5, 7 s: protocol.md 2.9) and our deadline (0.7 s) are bounds, so that the share beyond each is exact.
-const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.7, 0.75, 1, 2.5, 5, 7, 10]
-
-const waitBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5]
+import { catalogue, type MetricFacts, mostFlowKeys } from './metric-catalogue.ts'
 
 /** Why an entry of Meta's webhook is not applied (contract.md §5). */
 export type MetaEntryDrop = 'unknown_waba' | 'other_waba' | 'unverified' | 'signature'
@@ -17,7 +13,7 @@ export interface Metrics {
   /** Milliseconds from dispatch to the end of a webhook's answer. */
   webhookEnded(outcome: Outcome, durationMs: number): void
   /** An exchange got its fallback because Relevo itself has too much to do. */
-  exchangeShed(reason: string): void
+  exchangeShed(reason: 'waited' | 'in_flight'): void
   connectionRefused(): void
   /** Has the gauges of load read whenever they are rendered. */
   watchLoad(read: () => Load): void
@@ -31,8 +27,14 @@ export interface Metrics {
   rowsLost(count: number): void
   /** Milliseconds of one attempt of an asynchronous delivery, by where it left its delivery. */
   deliveryAttempted(status: DeliveryStatus, durationMs: number): void
+  /** An attempt of an asynchronous delivery begins, `lateMs` after it was due. `attempt`: 1 for the first. */
+  deliveryBegun(attempt: number, lateMs: number): void
+  deliveryExhausted(reason: DeliveryReason): void
   /** Attempts of asynchronous deliveries. */
   deliveriesUnderWay(count: number): void
+  /** How many deliveries wait in all, and for how long the one that is overdue longest has been due: seconds. Forgotten after a minute. */
+  queueMeasured(depth: number, ageSeconds: number): void
+  spansEnded(result: 'exported' | 'failed' | 'dropped', count: number): void
   /** Entries of Meta's webhooks that were not applied. */
   metaEntriesDropped(reason: MetaEntryDrop, count: number): void
   /** What Meta's webhooks told of. `ignored`: of a kind that is not known here, or about nobody's flow token. */
@@ -43,11 +45,15 @@ export interface Metrics {
   breakerMoved(to: BreakerState): void
   /** A single exchange was sent to find out whether a webhook is back. */
   breakerProbed(result: 'success' | 'failure' | 'neutral'): void
+  /** `count`, of flows that are slow, is asked at each scrape. */
+  watchFlows(count: () => number): void
   /** `count`, of breakers by state, is asked at each scrape. */
   watchBreakers(count: () => Readonly<Record<BreakerState, number>>): void
   /** Prometheus text format. */
   render(): Promise<string>
   readonly contentType: string
+  /** Names of all metrics, of the process's own too. */
+  readonly names: readonly string[]
 }
 
 /** How busy this process is now. */
@@ -58,154 +64,161 @@ export interface Load {
   readonly loopDelayMs: number
 }
 
+/** What another process may measure from now on is not told by this one for ever. */
+const measuredForMs = 60_000
+
 /** A registry of its own for each app, so that two in one process (tests) do not meet. */
-export function createMetrics(): Metrics {
+export function createMetrics(now: () => number = () => performance.now()): Metrics {
   const registry = new Registry()
-  const registers = [registry]
   collectDefaultMetrics({ register: registry })
-  const exchange = new Histogram({
-    name: 'relevo_exchange_duration_seconds',
-    help: 'Calls of Meta from arrival to answer, by outcome',
-    labelNames: ['outcome'],
-    buckets,
-    registers,
-  })
-  const webhook = new Histogram({
-    name: 'relevo_webhook_duration_seconds',
-    help: 'Requests to webhooks from dispatch to the end of the answer, by the outcome of the exchange',
-    labelNames: ['outcome'],
-    buckets,
-    registers,
-  })
-  const keyUses = new Counter({
-    name: 'relevo_flow_key_uses_total',
-    help: 'Calls of Meta opened, by the flow key that opened them',
-    labelNames: ['flow_key'],
-    registers,
-  })
-  const wait = new Histogram({
-    name: 'relevo_recorder_answer_wait_seconds',
-    help: 'How long answers that were ready waited until their rows were on a disk',
-    buckets: waitBuckets,
-    registers,
-  })
-  const waiting = new Gauge({ name: 'relevo_recorder_rows_waiting', help: 'Rows on no disk yet', registers })
-  const spooled = new Gauge({
-    name: 'relevo_spool_rows',
-    help: 'Rows on this disk, not yet in the database',
-    registers,
-  })
-  const spoolBytes = new Gauge({ name: 'relevo_spool_bytes', help: 'Bytes of these rows', registers })
-  const lost = new Counter({ name: 'relevo_recorder_rows_lost_total', help: 'Rows given up on', registers })
-  const attempt = new Histogram({
-    name: 'relevo_delivery_attempt_duration_seconds',
-    help: 'Attempts of asynchronous deliveries from dispatch to the end of the answer, by where they left the delivery',
-    labelNames: ['status'],
-    buckets: [...buckets, 15],
-    registers,
-  })
-  const underWay = new Gauge({
-    name: 'relevo_delivery_attempts_under_way',
-    help: 'Attempts of asynchronous deliveries under way in this process',
-    registers,
-  })
-  const drops = new Counter({
-    name: 'relevo_meta_entries_dropped_total',
-    help: "Entries of Meta's webhooks that were not applied, by reason",
-    labelNames: ['reason'],
-    registers,
-  })
-  const told = new Counter({
-    name: 'relevo_meta_events_total',
-    help: "Messages, notices and other changes in Meta's webhooks, by field and what came of them",
-    labelNames: ['field', 'result'],
-    registers,
-  })
-  const defaultPartition = new Gauge({
-    name: 'relevo_default_partition_rows',
-    help: 'Rows for whose day there is no partition, by table',
-    labelNames: ['table'],
-    registers,
-  })
+  const all = { ...countersAndHistograms(registry), ...gauges(registry) }
+  const exchangeEnded = countExchanges(registry)
+  const flowKeyNames = new Set<string>()
+  let load: (() => Load) | null = null
   let countBreakers: (() => Readonly<Record<BreakerState, number>>) | null = null
-  new Gauge({
-    name: 'relevo_breakers',
-    help: 'Webhooks that this process called lately, by the state of their breakers',
-    labelNames: ['state'],
-    registers,
-    collect() {
-      for (const [state, count] of Object.entries(countBreakers?.() ?? {})) this.set({ state }, count)
-    },
-  })
-  const moves = new Counter({
-    name: 'relevo_breaker_transitions_total',
-    help: 'Changes of breakers by their new state; half_open counts when the first probe goes out',
-    labelNames: ['to'],
-    registers,
-  })
-  const probes = new Counter({
-    name: 'relevo_breaker_probes_total',
-    help: 'Single exchanges that found out whether a webhook is back; neutral: nothing was learnt',
-    labelNames: ['result'],
-    registers,
-  })
-  const shed = new Counter({
-    name: 'relevo_exchanges_shed_total',
-    help: 'Exchanges answered with the fallback because Relevo itself had too much to do, by reason',
-    labelNames: ['reason'],
-    registers,
-  })
-  const refused = new Counter({
-    name: 'relevo_connections_refused_total',
-    help: 'Connections refused because not even fallbacks could be kept up, or because too many were open',
-    registers,
-  })
+  let countSlowFlows: (() => number) | null = null
+  let measuredAt = Number.NEGATIVE_INFINITY
+
+  function beforeRendering(): void {
+    for (const [state, count] of Object.entries(countBreakers?.() ?? {})) all.breakers.set({ state }, count)
+    all.slowFlows.set(countSlowFlows?.() ?? 0)
+    const { waiting = 0, underWay = 0, loopDelayMs = 0 } = load?.() ?? {}
+    all.exchangesWaiting.set(waiting)
+    all.exchangesUnderWay.set(underWay)
+    all.loopDelay.set(loopDelayMs / 1000)
+    if (now() - measuredAt <= measuredForMs) return
+    all.queueDepth.remove()
+    all.queueAge.remove()
+  }
+
   return {
-    breakerMoved: (to) => moves.inc({ to }),
-    breakerProbed: (result) => probes.inc({ result }),
+    breakerMoved: (to) => all.breakerTransitions.inc({ to }),
+    breakerProbed: (result) => all.breakerProbes.inc({ result }),
     watchBreakers: (count) => {
       countBreakers = count
     },
-    exchangeShed: (reason) => shed.inc({ reason }),
-    connectionRefused: () => refused.inc(),
-    watchLoad: (read) => watchLoad(read, registers),
-    deliveryAttempted: (status, durationMs) => attempt.observe({ status }, durationMs / 1000),
-    deliveriesUnderWay: (count) => underWay.set(count),
-    exchangeEnded: (outcome, durationMs) => exchange.observe({ outcome }, durationMs / 1000),
-    webhookEnded: (outcome, durationMs) => webhook.observe({ outcome }, durationMs / 1000),
-    flowKeyUsed: (flowKeyId) => keyUses.inc({ flow_key: flowKeyId }),
-    answerWaited: (durationMs) => wait.observe(durationMs / 1000),
-    rowsWaiting: (count) => waiting.set(count),
-    rowsSpooled: (count, bytes) => {
-      spooled.set(count)
-      spoolBytes.set(bytes)
+    watchFlows: (count) => {
+      countSlowFlows = count
     },
-    rowsLost: (count) => lost.inc(count),
-    metaEntriesDropped: (reason, count) => drops.inc({ reason }, count),
-    metaEvents: (field, result, count) => told.inc({ field, result }, count),
-    defaultPartitionRows: (table, count) => defaultPartition.set({ table }, count),
-    render: () => registry.metrics(),
+    exchangeShed: (reason) => all.exchangesShed.inc({ reason }),
+    connectionRefused: () => all.connectionsRefused.inc(),
+    watchLoad: (read) => {
+      load = read
+    },
+    deliveryAttempted: (status, durationMs) => all.deliveryAttempts.observe({ status }, durationMs / 1000),
+    deliveryBegun: (attempt, lateMs) => {
+      all.deliveryDelay.observe(Math.max(0, lateMs) / 1000)
+      if (attempt > 1) all.deliveryRetries.inc()
+    },
+    deliveryExhausted: (reason) => all.deliveriesExhausted.inc({ reason }),
+    deliveriesUnderWay: (count) => all.deliveriesUnderWay.set(count),
+    queueMeasured: (depth, ageSeconds) => {
+      measuredAt = now()
+      all.queueDepth.set(depth)
+      all.queueAge.set(ageSeconds)
+    },
+    spansEnded: (result, count) => all.spans.inc({ result }, count),
+    exchangeEnded: (outcome, durationMs) => {
+      exchangeEnded(outcome)
+      all.exchangeDuration.observe({ outcome }, durationMs / 1000)
+    },
+    webhookEnded: (outcome, durationMs) => all.webhookDuration.observe({ outcome }, durationMs / 1000),
+    flowKeyUsed: (flowKeyId) => {
+      const isTold = flowKeyNames.has(flowKeyId) || flowKeyNames.size < mostFlowKeys
+      if (isTold) flowKeyNames.add(flowKeyId)
+      all.flowKeyUses.inc({ flow_key: isTold ? flowKeyId : 'other' })
+    },
+    answerWaited: (durationMs) => all.answerWait.observe(durationMs / 1000),
+    rowsWaiting: (count) => all.rowsWaiting.set(count),
+    rowsSpooled: (count, bytes) => {
+      all.spoolRows.set(count)
+      all.spoolBytes.set(bytes)
+    },
+    rowsLost: (count) => all.rowsLost.inc(count),
+    metaEntriesDropped: (reason, count) => all.metaEntriesDropped.inc({ reason }, count),
+    metaEvents: (field, result, count) => all.metaEvents.inc({ field, result }, count),
+    defaultPartitionRows: (table, count) => all.defaultPartitionRows.set({ table }, count),
+    render: () => {
+      beforeRendering()
+      return registry.metrics()
+    },
     contentType: registry.contentType,
+    names: registry.getMetricsAsArray().map(({ name }) => name),
   }
 }
 
-function watchLoad(read: () => Load, registers: Registry[]): void {
-  const under = new Gauge({ name: 'relevo_exchanges_under_way', help: 'Exchanges begun and not ended', registers })
-  const delay = new Gauge({
-    name: 'relevo_event_loop_delay_seconds',
-    help: 'The worst delay of a timer since the last scrape',
-    registers,
-  })
-  new Gauge({
-    name: 'relevo_exchanges_waiting',
-    help: 'Exchanges that wait for their turn',
-    registers,
-    // One reading sets all three.
+function countersAndHistograms(registry: Registry) {
+  const counter = (facts: MetricFacts) => zeroed(new Counter(optionsOf(facts, registry)), facts)
+  const histogram = (facts: MetricFacts) =>
+    new Histogram({ ...optionsOf(facts, registry), buckets: [...(facts.buckets ?? [])] })
+  return {
+    exchangeDuration: histogram(catalogue.exchangeDuration),
+    webhookDuration: histogram(catalogue.webhookDuration),
+    exchangesShed: counter(catalogue.exchangesShed),
+    flowKeyUses: counter(catalogue.flowKeyUses),
+    connectionsRefused: counter(catalogue.connectionsRefused),
+    answerWait: histogram(catalogue.answerWait),
+    rowsLost: counter(catalogue.rowsLost),
+    breakerTransitions: counter(catalogue.breakerTransitions),
+    breakerProbes: counter(catalogue.breakerProbes),
+    deliveryAttempts: histogram(catalogue.deliveryAttempts),
+    deliveryRetries: counter(catalogue.deliveryRetries),
+    deliveryDelay: histogram(catalogue.deliveryDelay),
+    deliveriesExhausted: counter(catalogue.deliveriesExhausted),
+    metaEntriesDropped: counter(catalogue.metaEntriesDropped),
+    metaEvents: counter(catalogue.metaEvents),
+    spans: counter(catalogue.spans),
+  }
+}
+
+function gauges(registry: Registry) {
+  const gauge = (facts: MetricFacts) => new Gauge(optionsOf(facts, registry))
+  return {
+    exchangesUnderWay: gauge(catalogue.exchangesUnderWay),
+    slowFlows: gauge(catalogue.slowFlows),
+    exchangesWaiting: gauge(catalogue.exchangesWaiting),
+    loopDelay: gauge(catalogue.loopDelay),
+    rowsWaiting: gauge(catalogue.rowsWaiting),
+    spoolRows: gauge(catalogue.spoolRows),
+    spoolBytes: gauge(catalogue.spoolBytes),
+    breakers: gauge(catalogue.breakers),
+    deliveriesUnderWay: gauge(catalogue.deliveriesUnderWay),
+    queueDepth: gauge(catalogue.queueDepth),
+    queueAge: gauge(catalogue.queueAge),
+    defaultPartitionRows: gauge(catalogue.defaultPartitionRows),
+  }
+}
+
+/** Counted in a plain object and told when rendered: what a counter with three labels costs is not for the exchange to pay. */
+function countExchanges(registry: Registry): (outcome: Outcome) => void {
+  const counts = Object.fromEntries(outcomeNames.map((name) => [name, 0])) as Record<Outcome, number>
+  new Counter({
+    ...optionsOf(catalogue.exchanges, registry),
     collect() {
-      const { waiting, underWay, loopDelayMs } = read()
-      this.set(waiting)
-      under.set(underWay)
-      delay.set(loopDelayMs / 1000)
+      this.reset()
+      for (const outcome of outcomeNames) {
+        const { kind, fault } = outcomes[outcome]
+        this.inc({ outcome, kind, fault }, counts[outcome])
+      }
     },
   })
+  return (outcome) => {
+    counts[outcome]++
+  }
+}
+
+/** A counter that is not there until something happens hides its first event from `rate`. */
+function zeroed(counter: Counter, { labels }: MetricFacts): Counter {
+  const entries = Object.entries(labels)
+  if (entries.some(([, values]) => typeof values === 'string')) return counter
+  let combinations: Record<string, string>[] = [{}]
+  for (const [label, values] of entries) {
+    combinations = combinations.flatMap((one) => [...values].map((value) => ({ ...one, [label]: value })))
+  }
+  for (const labelled of combinations) counter.inc(labelled, 0)
+  return counter
+}
+
+function optionsOf({ name, help, labels }: MetricFacts, registry: Registry) {
+  return { name, help, labelNames: Object.keys(labels), registers: [registry] }
 }

@@ -8,11 +8,13 @@ import { decodeUtf8, isTooDeep, parseJsonObject } from '../domain/json.ts'
 import { outcomes, type Refusal } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { Traces } from '../ops/traces.ts'
 import type { Announcer } from './announcer.ts'
 import type { Account, Directory } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
 import type { ErrorNotices, Report } from './error-notices.ts'
 import type { ExchangeLine, ShedReason } from './exchange-line.ts'
+import type { FlowWatch } from './flow-watch.ts'
 import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
@@ -41,6 +43,9 @@ export interface ExchangeParts {
   readonly recorder: Recorder
   readonly announcer: Announcer
   readonly metrics: Metrics
+  /** Null or left out: off. */
+  readonly traces?: Traces | null
+  readonly flows?: FlowWatch
   readonly log: Log
   /** The platform's own app secrets, accepted on every WABA besides its own. */
   readonly platformAppSecrets: readonly string[]

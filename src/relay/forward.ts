@@ -17,6 +17,8 @@ import { chooseWebhook } from '../domain/webhook.ts'
 import type { Dispatchers } from '../egress/dispatcher.ts'
 import { type Outgoing, signRequest } from '../events/signed-request.ts'
 import { once } from '../events/webhook-signing.ts'
+import { stepSpanId } from '../ops/trace-ids.ts'
+import type { Traces } from '../ops/traces.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { Announcer } from './announcer.ts'
 import type { RelayWebhook } from './directory.ts'
@@ -43,6 +45,8 @@ export interface ForwardParts {
   readonly gatekeeper: Gatekeeper
   readonly announcer: Announcer
   readonly lateListeners: LateListeners
+  /** Null or left out: off. */
+  readonly traces?: Traces | null
   readonly platformAppSecrets: readonly string[]
   readonly deadlineMs: number
   readonly userAgent: string
@@ -137,6 +141,7 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       sentAt: new Date(),
       attempt: 1,
       isAnswerAwaited: true,
+      traceparent: parts.traces?.traceparent(ledger.id, stepSpanId(ledger.id, 'webhook')),
     })
     ledger.watch.skip()
     const late = { listeners: parts.lateListeners, came: (ms: number) => ledger.late(ms) }

@@ -5,12 +5,15 @@ import type { FlowResponse } from '../domain/flow-response.ts'
 import { isFallback, type Outcome, outcomes } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { Traces } from '../ops/traces.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { OpenedExchange } from '../storage/exchange-record.ts'
 import type { RecordedAttempt } from '../storage/schema.ts'
 import type { Announcer, Known } from './announcer.ts'
 import type { Account } from './directory.ts'
 import type { Ending } from './ending.ts'
+import { exchangeSpans, type TracedExchange } from './exchange-trace.ts'
+import type { FlowWatch } from './flow-watch.ts'
 import type { Recorder } from './recorder.ts'
 import type { Stopwatch } from './stopwatch.ts'
 
@@ -38,6 +41,8 @@ interface LedgerParts {
   readonly recorder: Recorder
   readonly announcer: Announcer
   readonly metrics: Metrics
+  readonly traces?: Traces | null
+  readonly flows?: FlowWatch
   readonly log: Log
 }
 
@@ -141,8 +146,19 @@ export class ExchangeLedger {
       this.#fallbackNotices(outcome, timings.total),
     )
     this.#parts.metrics.exchangeEnded(outcome, timings.total)
+    const flowId = this.#opened?.flowId ?? null
+    if (flowId !== null) this.#parts.flows?.ended(flowId, this.account.workspaceId, timings.total)
     if (attempt !== null) this.#parts.metrics.webhookEnded(outcome, attempt.durationMs)
+    this.#parts.traces?.record(this.id, () => exchangeSpans(this.#traced(ending, timings.total)))
     this.#tell(ending, timings)
+  }
+
+  #traced({ outcome, attempt }: Ending, durationMs: number): TracedExchange {
+    const { workspaceId, wabaId } = this.account
+    const [kind, event] = [this.#request?.kind ?? null, eventOf(this.#request)]
+    const { flowId = null, webhookId = null } = this.#opened ?? {}
+    const names = { id: this.id, kind, event, workspaceId, wabaId, flowId, webhookId }
+    return { ...names, watch: this.watch, durationMs, outcome, attempt: attempt ?? null }
   }
 
   #fallbackNotices(outcome: Outcome, durationMs: number): NewDelivery[] {

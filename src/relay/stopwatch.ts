@@ -2,9 +2,18 @@ import type { ExchangeTimings } from '../storage/schema.ts'
 
 export type Step = Exclude<keyof ExchangeTimings, 'total'>
 
+/** `startedAt`: performance.now(). */
+export interface TimedStep {
+  readonly step: Step
+  readonly startedAt: number
+  readonly durationMs: number
+}
+
 /** Milliseconds of each step of one exchange, on the monotonic clock. */
 export class Stopwatch {
-  readonly #startedAt: number
+  /** performance.now() when the call arrived. */
+  readonly startedAt: number
+  readonly #begins: Partial<Record<Step, number>> = {}
   readonly #steps: Record<Step, number | null> = {
     verify: null,
     decrypt: null,
@@ -14,9 +23,8 @@ export class Stopwatch {
   }
   #lapAt: number
 
-  /** `startedAt`: performance.now() when the call arrived. */
   constructor(startedAt: number) {
-    this.#startedAt = startedAt
+    this.startedAt = startedAt
     this.#lapAt = startedAt
   }
 
@@ -24,6 +32,7 @@ export class Stopwatch {
   lap(step: Step): void {
     const now = performance.now()
     this.#steps[step] = round(now - this.#lapAt)
+    this.#begins[step] = this.#lapAt
     this.#lapAt = now
   }
 
@@ -33,7 +42,13 @@ export class Stopwatch {
   }
 
   read(): ExchangeTimings {
-    return { ...this.#steps, total: round(performance.now() - this.#startedAt) }
+    return { ...this.#steps, total: round(performance.now() - this.startedAt) }
+  }
+
+  /** The steps that were taken. */
+  steps(): TimedStep[] {
+    const begins = Object.entries(this.#begins) as [Step, number][]
+    return begins.map(([step, startedAt]) => ({ step, startedAt, durationMs: this.#steps[step] ?? 0 }))
   }
 }
 

@@ -65,6 +65,22 @@ const insertion = `
   left join json_array_elements_text($2::text::json) with ordinality as e(envelope, number) on e.number = t.envelope_number
   on conflict (workspace_id, id) do nothing`
 
+/**
+ * How many deliveries of all workspaces wait for an attempt, counted up to `most`, and for how many seconds the one that is overdue longest has
+ * been due (0: none is). Throws StorageError.
+ */
+export function measureQueue(sql: postgres.Sql, most: number): Promise<{ depth: number; ageSeconds: number }> {
+  return storing('measure queue', async () => {
+    const [row] = await sql`
+      select (
+        select count(*)::int from (select from deliveries where status in ('pending', 'failed') limit ${most}) waiting
+      ) as depth, (
+        select extract(epoch from now() - min(due_at))::float8 from deliveries where status in ('pending', 'failed')
+      ) as age`
+    return { depth: row?.depth ?? 0, ageSeconds: Math.max(0, row?.age ?? 0) }
+  })
+}
+
 /** Null for events about a flow: their resource is nobody's. */
 function flowTokenOf({ event, resourceId }: NewDelivery): string | null {
   return resourceTypeOf(event) === 'flow_response' ? resourceId : null

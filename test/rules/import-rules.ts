@@ -24,7 +24,20 @@ const fastifyAndSchemas = [
 export const folderRules: Readonly<Record<string, Rule>> = {
   domain: { from: [], packages: ['zod'], node: [] },
   crypto: { from: [], packages: [], node: ['crypto'] },
-  ops: { from: ['domain'], packages: ['pino', 'prom-client'], node: 'any' },
+  ops: {
+    from: ['domain'],
+    packages: ['pino', 'prom-client'],
+    node: 'any',
+    packagesWhere: {
+      path: /^ops\/trace-export\.ts$/,
+      packages: [
+        '@opentelemetry/api',
+        '@opentelemetry/sdk-trace',
+        '@opentelemetry/resources',
+        '@opentelemetry/exporter-trace-otlp-http',
+      ],
+    },
+  },
   storage: { from: ['domain', 'ops'], packages: ['drizzle-orm', 'postgres'], node: 'any' },
   egress: { from: ['domain', 'ops'], packages: ['undici', 'ipaddr.js'], node: 'any' },
   delivery: { from: ['domain', 'ops', 'egress'], packages: ['undici'], node: 'any' },

@@ -32,6 +32,12 @@ describe('src', () => {
     expect(dependencies.filter((name) => !isNamed(name))).toEqual([])
   })
 
+  it('loads OpenTelemetry only when traces are on: import() and types', () => {
+    const loads = /^(import|export)(?! type\b)[^']*from '@opentelemetry\/|^import '@opentelemetry\//m
+    expect(sources.filter(({ text }) => loads.test(text)).map(({ path }) => path)).toEqual([])
+    expect(loads.test("import { trace } from '@opentelemetry/api'")).toBe(true)
+  })
+
   it('reads the environment in config.ts alone; demo.ts may hand one on', () => {
     const readsEnvironment =
       /process\s*(\.|\?\.)\s*env\b|process\s*\[|\}\s*=\s*process\b|import\.meta\.env|node:process/

@@ -42,6 +42,8 @@ describe('defaults', () => {
       API_RATE_LIMIT: 30,
       PAYLOAD_RETENTION_DAYS: 7,
       LOG_RETENTION_DAYS: 30,
+      OTEL_EXPORTER_OTLP_ENDPOINT: undefined,
+      OTEL_TRACES_SAMPLER_ARG: 1,
       LOG_LEVEL: 'info',
     })
   })
@@ -71,6 +73,9 @@ describe('values', () => {
     ['DEADLINE_MS', '8000', 8000],
     ['WEBHOOK_ALLOW_HTTP', 'true', true],
     ['WEBHOOK_ALLOWED_NETWORKS', '127.0.0.0/8, fd00::/8', ['127.0.0.0/8', 'fd00::/8']],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://collector:4318/', 'http://collector:4318'],
+    ['OTEL_TRACES_SAMPLER_ARG', '0.05', 0.05],
+    ['OTEL_TRACES_SAMPLER_ARG', '0', 0],
     ['LOG_LEVEL', 'debug', 'debug'],
   ])('%s=%s', (name, value, expected) => {
     expect(readConfig({ [name]: value })).toMatchObject({ [name]: expected })
@@ -105,6 +110,9 @@ describe('a bad value', () => {
     ['GRAPH_API_URL', 'bad-value', 'must be an http or https URL'],
     ['GRAPH_API_VERSION', 'bad-value', 'must be a version such as v25.0'],
     ['GRAPH_API_VERSION', '25.0', 'must be a version such as v25.0'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'bad-value:4318', 'must be an http or https URL'],
+    ['OTEL_TRACES_SAMPLER_ARG', 'bad-value', 'must be a share from 0 to 1'],
+    ['OTEL_TRACES_SAMPLER_ARG', '1.5', 'must be a share from 0 to 1'],
     ['DEADLINE_MS', 'bad-value', 'must be a whole number'],
     ['DEADLINE_MS', '99', 'must be from 100 to 8000'],
     ['DEADLINE_MS', '8001', 'must be from 100 to 8000'],

@@ -36,6 +36,7 @@ test('nothing yet: the last 24 hours to five minutes, and Meta’s thresholds', 
   expect(body).toMatchObject({ exchanges: 0, outcomes: {}, fallbackRate: null, total: nothing, webhook: nothing })
   expect(body.thresholds).toEqual({ p90Ms: [1000, 5000, 7000], errorRate: [0.05, 0.1, 0.5], availability: 0.9 })
   expect(body.webhooks).toEqual([])
+  expect(body.verdict).toMatchObject({ verdict: 'no_calls', flowStatus: null })
 })
 
 test('outcomes, the fallback rate, and percentiles of what Meta waited and of the webhook', async () => {
@@ -128,6 +129,66 @@ test('of one flow, also of one that is gone; of another workspace nothing', asyn
   const headers = { 'X-Workspace-Id': workspace.id }
   const asOperator = await api.call('GET', '/v1/stats', { token: adminToken, headers })
   expect(asOperator.body).toMatchObject({ exchanges: 5 })
+})
+
+test('a flow\u2019s verdict is of the half hour before the end, and says what Meta has done', async () => {
+  const { wabaId } = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
+  const { id: flowId } = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })
+  const now = Math.floor(Date.now() / 300_000) * 300_000
+  // Read from the rows: another test may have had all rolled up.
+  const frontier = new Date(now - 40 * 60_000)
+  await api.database.sql`update exchange_stats_frontier set rolled_up_until = ${frontier}`
+  const minutesAgo = (minutes: number) => uuidAt(now - minutes * 60_000)
+  const good = { outcome: 'replied', flowId, durationMs: 100 } as const
+  for (let i = 0; i < 8; i++) await insert(1, { ...good, id: minutesAgo(20) })
+  for (let i = 0; i < 2; i++) await insert(1, { ...good, durationMs: 1500, id: minutesAgo(15) })
+  // Longer ago, and of other flows: they do not count.
+  for (let i = 0; i < 20; i++) await insert(1, { ...good, durationMs: 9000, id: minutesAgo(35) })
+  for (let i = 0; i < 5; i++) await insert(1, { ...good, flowId: newId('flow'), durationMs: 9000, id: minutesAgo(20) })
+  const until = new Date(now).toISOString()
+  const verdict = async () => (await stats(`?flowId=${flowId}&until=${until}`)).verdict
+  const slow = await verdict()
+  within(slow.checks[0].value, 1500)
+  expect(slow).toMatchObject({
+    verdict: 'over_threshold',
+    flowStatus: null,
+    checks: [
+      { figure: 'p90Ms', result: 'over_threshold', windowMinutes: 30, atRisk: 800, metaThresholds: [1000, 5000, 7000] },
+      {
+        figure: 'errorRate',
+        result: 'ok',
+        value: 0,
+        windowMinutes: 30,
+        atRisk: 0.03,
+        metaThresholds: [0.05, 0.1, 0.5],
+      },
+      {
+        figure: 'availability',
+        result: 'no_calls',
+        value: null,
+        windowMinutes: 10,
+        atRisk: 0.95,
+        metaThresholds: [0.9],
+      },
+      { figure: 'fallbackRate', result: 'ok', value: 0, windowMinutes: 30, atRisk: 0.03, metaThresholds: [] },
+    ],
+  })
+  // A process died in the middle of one: no answer, no time.
+  await insert(1, { outcome: 'internal_error', reason: 'interrupted', flowId, id: minutesAgo(5) })
+  expect((await verdict()).checks).toMatchObject([
+    {},
+    { result: 'over_threshold', value: 0.0909 },
+    { result: 'over_threshold', value: 0 },
+    { result: 'at_risk', value: 0.0909 },
+  ])
+  for (const [status, expected] of [
+    ['THROTTLED', 'throttled'],
+    ['BLOCKED', 'blocked'],
+    ['PUBLISHED', 'over_threshold'],
+  ]) {
+    await api.database.sql`update flows set status = ${status ?? null} where id = ${flowId}`
+    expect(await verdict()).toMatchObject({ verdict: expected, flowStatus: status })
+  }
 })
 
 test('a time that ends before it begins is refused', async () => {

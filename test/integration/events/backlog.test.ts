@@ -7,8 +7,10 @@ import { deliveriesTo, enqueue } from '../../../src/events/announcement.ts'
 import { Backlog } from '../../../src/events/backlog.ts'
 import { Queue } from '../../../src/events/queue.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import { measureQueue } from '../../../src/storage/deliveries.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
+import { insertDelivery } from '../../support/log-rows.ts'
 
 let testDatabase: TestDatabase
 let database: Database
@@ -49,7 +51,8 @@ const announcement = () => ({
 
 it('at most 50,000 deliveries wait for a webhook; what is beyond is exhausted at once, and others are not touched', async () => {
   const queue = new Queue(database)
-  const backlog = new Backlog(database, pino({ enabled: false }))
+  const counted: string[] = []
+  const backlog = new Backlog(database, pino({ enabled: false }), { deliveryExhausted: (it) => void counted.push(it) })
   const tell = async () => {
     const deliveries = deliveriesTo(webhooks, announcement(), backlog)
     await database.work.begin((tx) => enqueue({ queue, backlog }, tx, deliveries))
@@ -61,6 +64,7 @@ it('at most 50,000 deliveries wait for a webhook; what is beyond is exhausted at
   expect(backlog.isLong('wh_other')).toBe(false)
   expect(await tell()).toEqual([null, null])
   expect(await tell()).toEqual(['queue_full', null])
+  expect(counted).toEqual(['queue_full'])
   const rows = await sql`
     select status, reason, due_at is null as is_over, count(*)::int from deliveries where webhook_id = 'wh_full' group by 1, 2, 3 order by 1`
   expect(rows).toEqual([
@@ -77,4 +81,20 @@ it('at most 50,000 deliveries wait for a webhook; what is beyond is exhausted at
   ])
   await backlog.close()
   await queue.close()
+})
+
+it('what waits is measured: how many up to a bound, and how long the one that is overdue longest has been', async () => {
+  expect(await measureQueue(database.work, 1000)).toMatchObject({ depth: 1000 })
+  await sql`truncate deliveries`
+  expect(await measureQueue(database.work, 1000)).toEqual({ depth: 0, ageSeconds: 0 })
+  for (const status of ['delivered', 'exhausted'] as const) await insertDelivery(sql, workspaceId, { status })
+  // What is not due yet waits, and is not late.
+  await insertDelivery(sql, workspaceId, { status: 'failed', at: new Date(Date.now() + 3_600_000) })
+  expect(await measureQueue(database.work, 1000)).toEqual({ depth: 1, ageSeconds: 0 })
+  await insertDelivery(sql, workspaceId, { status: 'pending', at: new Date(Date.now() - 600_000) })
+  await insertDelivery(sql, workspaceId, { status: 'failed', at: new Date() })
+  const { depth, ageSeconds } = await measureQueue(database.work, 1000)
+  expect(depth).toBe(3)
+  expect(ageSeconds).toBeGreaterThanOrEqual(599)
+  expect(ageSeconds).toBeLessThan(1200)
 })

@@ -52,7 +52,7 @@ const partitions = async () =>
 
 async function run(name: string, days: number): Promise<void> {
   const database = openDatabase({ url: made.url, prepare: true })
-  const metrics = { defaultPartitionRows: () => undefined }
+  const metrics = { defaultPartitionRows: () => undefined, queueMeasured: () => undefined }
   const parts = { database, log: createLog('silent'), metrics, payloadDays: 7, logDays: 30, now: () => at(days) }
   await createJobs(parts)
     .find((job) => job.name === name)

@@ -39,6 +39,7 @@ async function run(name: string, days = 0) {
   const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
   const metrics = {
     defaultPartitionRows: (table: string, rows: number) => void Object.assign(gauge, { [table]: rows }),
+    queueMeasured: (depth: number, ageSeconds: number) => void Object.assign(gauge, { depth, ageSeconds }),
   }
   const jobs = createJobs({ database, log, metrics, payloadDays: 7, logDays: 30, now: () => at(days) })
   const job = jobs.find((candidate) => candidate.name === name)

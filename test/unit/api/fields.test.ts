@@ -57,6 +57,8 @@ test.each([
   'content-length',
   'HOST',
   'User-Agent',
+  'Traceparent',
+  'tracestate',
   'X-Webhook-Anything',
   'webhook-id',
   'Webhook-Signature',
