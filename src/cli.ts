@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { exportPrivateKeyPem, generatePrivateKey, publicKeyPem } from './crypto/flow-key.ts'
 import { runDemo } from './demo.ts'
+import { runDoctor } from './doctor.ts'
 import { explain, migrateDatabase, resealSecrets, serve } from './serve.ts'
 import { runSimulate } from './simulator/simulate.ts'
 
@@ -33,6 +34,14 @@ relevo
   .description('seal every stored secret anew under MASTER_KEY; run it after the key was rotated, while others serve')
   .action(async () => {
     process.exitCode = await resealSecrets(print)
+  })
+
+relevo
+  .command('doctor')
+  .description('look at a running deployment as Meta does; with the settings of its processes, on one of its machines')
+  .option('--json', 'one JSON document in place of lines', false)
+  .action(async ({ json }: { json: boolean }) => {
+    process.exitCode = await runDoctor({ json, out: print })
   })
 
 relevo
