@@ -278,7 +278,7 @@ function spoolLabels({ current, previous }: MasterKeys): string[] {
   return [current, ...previous].map(({ version }) => version.toString(16).padStart(8, '0'))
 }
 
-export function hostInUrl(host: string): string {
+function hostInUrl(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   if (host === '::') return '[::1]'
   return host.includes(':') ? `[${host}]` : host

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { exportPrivateKeyPem, generatePrivateKey, publicKeyPem } from './crypto/flow-key.ts'
 import { runDemo } from './demo.ts'
-import { runDoctor } from './doctor.ts'
 import { explain, migrateDatabase, resealSecrets, serve } from './serve.ts'
 import { runSimulate } from './simulator/simulate.ts'
 
@@ -41,6 +40,7 @@ relevo
   .description('look at a running deployment as Meta does; with the settings of its processes, on one of its machines')
   .option('--json', 'one JSON document in place of lines', false)
   .action(async ({ json }: { json: boolean }) => {
+    const { runDoctor } = await import('./doctor.ts')
     process.exitCode = await runDoctor({ json, out: print })
   })
 

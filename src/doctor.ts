@@ -1,5 +1,4 @@
-import { type AppConfig, hostInUrl } from './app.ts'
-import { readConfig } from './config.ts'
+import { type Environment, readConfig } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { checkClock, type SeenClock } from './doctor/clock.ts'
 import { checkDatabase } from './doctor/database.ts'
@@ -17,14 +16,19 @@ import { createGraph } from './graph/client.ts'
 import { settle } from './serve.ts'
 import { type Database, openDatabase } from './storage/database.ts'
 
+/** Not from app.ts: that would load all that serves. */
+type AppConfig = Awaited<ReturnType<typeof settle>>['config']
+
 export interface DoctorOptions {
   readonly json: boolean
   readonly out: (line: string) => void
+  /** Settings of the deployment; this process's own unless given. */
+  readonly environment?: Environment
 }
 
 /** Looks at the deployment of the settings and prints one line a finding. Returns the exit code: 1 when something fails. */
-export async function runDoctor({ json, out }: DoctorOptions): Promise<number> {
-  const { config, embedded } = await settle(readConfig(), () => undefined)
+export async function runDoctor({ json, out, environment }: DoctorOptions): Promise<number> {
+  const { config, embedded } = await settle(readConfig(environment), () => undefined)
   try {
     const findings = await examine(config)
     const verdict = verdictOf(findings)
@@ -45,7 +49,7 @@ export interface ExamineOptions {
 export async function examine(config: AppConfig, { ca }: ExamineOptions = {}): Promise<Finding[]> {
   const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
   try {
-    const publicUrl = new URL(config.PUBLIC_URL ?? `http://${hostInUrl(config.HOST)}:${config.PORT}`)
+    const publicUrl = new URL(config.PUBLIC_URL ?? listenerUrl(config))
     const { finding: reached, answer } = await checkReachable(publicUrl)
     const certificate = await checkTls(publicUrl, { ca })
     const stored = await checkDatabase(database)
@@ -59,6 +63,11 @@ export async function examine(config: AppConfig, { ca }: ExamineOptions = {}): P
   } finally {
     await database.close()
   }
+}
+
+function listenerUrl({ HOST, PORT }: AppConfig): string {
+  const host = HOST === '0.0.0.0' ? '127.0.0.1' : HOST === '::' ? '::1' : HOST
+  return `http://${host.includes(':') ? `[${host}]` : host}:${PORT}`
 }
 
 async function examineWabas(config: AppConfig, database: Database, url: URL, reached: Finding): Promise<Finding[]> {

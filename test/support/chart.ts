@@ -4,7 +4,8 @@ import { parse, parseAllDocuments, stringify } from 'yaml'
 
 /**
  * Renders a Helm chart as `helm template` does, for the few constructs that ours keeps to (templates/_names.tpl): if, else, range,
- * define, include, required, default, printf, not, quote, toYaml, nindent. Anything else throws, as do values that are not there.
+ * define, include, required, default, printf, not, quote, toYaml, nindent. Anything else throws, as do values that are not there. Go's own
+ * text/template gave the same objects when the chart was made; there is no Go and no helm where the tests run.
  */
 export function renderChart(folder: string, values: Fields, release = 'relevo'): Fields[] {
   const chart = parse(readFileSync(join(folder, 'Chart.yaml'), 'utf8'))
@@ -57,52 +58,47 @@ interface Scope {
   readonly defined: ReadonlyMap<string, Node[]>
 }
 
+type Token = { readonly text: string } | { readonly action: string }
+
 function parseTemplate(text: string, defined: Map<string, Node[]>): Node[] {
   const parts = text
     .replace(/\s*\{\{-/g, '{{')
     .replace(/-\}\}\s*/g, '}}')
     .split(/\{\{(.*?)\}\}/s)
-  let at = 0
-  const block = (): { nodes: Node[]; end: string } => {
-    const nodes: Node[] = []
-    for (; at < parts.length; at++) {
-      const part = parts[at] ?? ''
-      if (at % 2 === 0) {
-        nodes.push({ kind: 'text', text: part })
-        continue
-      }
-      const action = part.trim()
-      if (action === 'end' || action === 'else') return { nodes, end: action }
-      at++
-      const node = readAction(action)
-      if (node !== null) nodes.push(node)
-      else at--
-    }
-    return { nodes, end: '' }
-  }
-  const readAction = (action: string): Node | null => {
-    const [, word = '', rest = ''] = /^(if|range|define)\s+(.*)$/s.exec(action) ?? []
-    if (action.startsWith('/*')) return { kind: 'text', text: parts[at] ?? '' }
-    if (word === '') {
-      at--
-      return { kind: 'print', expression: action }
-    }
-    const first = block()
-    at += first.end === 'else' ? 1 : 0
-    const second = first.end === 'else' ? block() : { nodes: [], end: first.end }
-    if (second.end !== 'end') throw new Error(`{{${action}}} has no end`)
-    if (word === 'if') return { kind: 'if', expression: rest, body: first.nodes, otherwise: second.nodes }
-    if (word === 'range') {
-      const [, names = '', expression = ''] = /^(\$\w+(?:\s*,\s*\$\w+)?)\s*:=\s*(.*)$/s.exec(rest) ?? []
-      if (names === '') throw new Error(`{{${action}}} names no variable`)
-      return { kind: 'range', names: names.split(',').map((name) => name.trim()), expression, body: first.nodes }
-    }
-    defined.set(JSON.parse(rest), first.nodes)
-    return { kind: 'text', text: '' }
-  }
-  const { nodes, end } = block()
+  const tokens = parts.map((part, index): Token => (index % 2 === 0 ? { text: part } : { action: part.trim() }))
+  const { nodes, end } = readBlock(tokens, defined)
   if (end !== '') throw new Error(`an {{${end}}} too many`)
   return nodes
+}
+
+/** Takes tokens up to the `end` or `else` of the block that they stand in. */
+function readBlock(tokens: Token[], defined: Map<string, Node[]>): { nodes: Node[]; end: string } {
+  const nodes: Node[] = []
+  for (let token = tokens.shift(); token !== undefined; token = tokens.shift()) {
+    if ('text' in token) nodes.push({ kind: 'text', text: token.text })
+    else if (token.action === 'end' || token.action === 'else') return { nodes, end: token.action }
+    else nodes.push(...readAction(token.action, tokens, defined))
+  }
+  return { nodes, end: '' }
+}
+
+function readAction(action: string, tokens: Token[], defined: Map<string, Node[]>): Node[] {
+  if (action.startsWith('/*')) return []
+  const [, word, expression = ''] = /^(if|range|define)\s+(.*)$/s.exec(action) ?? []
+  if (word === undefined) return [{ kind: 'print', expression: action }]
+  const { nodes: body, end } = readBlock(tokens, defined)
+  const last = end === 'else' ? readBlock(tokens, defined) : { nodes: [], end }
+  if (last.end !== 'end') throw new Error(`{{${action}}} has no end`)
+  if (word === 'if') return [{ kind: 'if', expression, body, otherwise: last.nodes }]
+  if (word === 'range') return [readRange(expression, body)]
+  defined.set(JSON.parse(expression), body)
+  return []
+}
+
+function readRange(text: string, body: Node[]): Node {
+  const [, names, expression = ''] = /^(\$\w+(?:\s*,\s*\$\w+)?)\s*:=\s*(.*)$/s.exec(text) ?? []
+  if (names === undefined) throw new Error(`{{range ${text}}} names no variable`)
+  return { kind: 'range', names: names.split(',').map((name) => name.trim()), expression, body }
 }
 
 function print(nodes: readonly Node[], scope: Scope): string {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -28,12 +28,20 @@ export function layOutImage(): string {
         cpSync(join(root, name), to.endsWith('/') ? join(app, to, name) : join(app, to), { recursive: true })
     }
   }
-  for (const path of productionPackages()) {
-    mkdirSync(dirname(join(app, path)), { recursive: true })
-    // Hard links where both are on one file system: 70 MB otherwise.
-    execFileSync('cp', ['-a', '-l', join(root, path), join(app, path)], { stdio: 'ignore' })
-  }
+  copyInto(app, productionPackages())
   return app
+}
+
+function copyInto(app: string, paths: readonly string[]): void {
+  const copy = (...options: string[]) =>
+    execFileSync('cp', ['-a', '--parents', ...options, ...paths, app], { cwd: root, stdio: 'ignore' })
+  try {
+    // Hard links: 70 MB otherwise.
+    copy('-l')
+  } catch {
+    // The temporary folder is on another file system.
+    copy('--force')
+  }
 }
 
 interface Locked {
