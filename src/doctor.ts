@@ -57,7 +57,7 @@ export async function examine(config: AppConfig, { ca }: ExamineOptions = {}): P
     const spool = await checkSpool(config.DATA_DIR)
     const ofWabas = stored.isUsable
       ? await examineWabas(config, database, publicUrl, reached)
-      : notChecked('see database')
+      : notChecked('see database', ['ping', 'signature', 'master-key', 'graph-token', 'graph-key'])
     const all = [reached, certificate, clock, ...stored.findings, spool, ...ofWabas]
     return all.toSorted((a, b) => checkNames.indexOf(a.check) - checkNames.indexOf(b.check))
   } finally {
@@ -74,7 +74,11 @@ async function examineWabas(config: AppConfig, database: Database, url: URL, rea
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
   const { patients, finding } = await openWabas(database, masterKeys, config.META_APP_SECRETS)
   const [first] = patients
-  if (first === undefined) return [finding, ...notChecked('register a WABA: POST /v1/wabas')]
+  if (first === undefined)
+    return [
+      finding,
+      ...notChecked('register a WABA: POST /v1/wabas', ['ping', 'signature', 'graph-token', 'graph-key']),
+    ]
   const atMeta = await examineAtMeta(config, database, masterKeys, patients)
   if (reached.level === 'fail') return [finding, ...atMeta, ...notChecked('see reachable', ['ping', 'signature'])]
   const pings = await inTurn(patients, (patient) => checkPing(url, patient))
@@ -112,7 +116,7 @@ function wellOf(check: CheckName, count: number, what: string, things = 'WABAs')
   return findingsOf(check).ok(`${count} ${things}: ${what}`)
 }
 
-function notChecked(why: string, checks: readonly CheckName[] = ['ping', 'signature', 'graph-token']): Finding[] {
+function notChecked(why: string, checks: readonly CheckName[]): Finding[] {
   return checks.map((check) => findingsOf(check).warn('not checked', why))
 }
 

@@ -58,8 +58,11 @@ export async function checkTls(publicUrl: URL, options: TlsOptions = {}): Promis
     return certificate[isLocal ? 'warn' : 'fail']('PUBLIC_URL is http', advice)
   }
   const shaken = await shakeHands(publicUrl, options.ca)
-  if (typeof shaken === 'string')
-    return certificate.fail(`no TLS connection (${shaken})`, 'look at the proxy: it must speak TLS 1.2 or newer there')
+  if (typeof shaken === 'string') {
+    const isElsewhere = adviceOnCodes[shaken] !== undefined
+    const advice = isElsewhere ? 'see reachable' : 'look at the proxy: it must speak TLS 1.2 or newer there'
+    return certificate.fail(`no TLS connection (${shaken})`, advice)
+  }
   return judgeCertificate(shaken, options.now ?? Date.now())
 }
 
