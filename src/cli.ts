@@ -36,6 +36,15 @@ relevo
   })
 
 relevo
+  .command('doctor')
+  .description('look at a running deployment as Meta does; with the settings of its processes, on one of its machines')
+  .option('--json', 'one JSON document in place of lines', false)
+  .action(async ({ json }: { json: boolean }) => {
+    const { runDoctor } = await import('./doctor.ts')
+    process.exitCode = await runDoctor({ json, out: print })
+  })
+
+relevo
   .command('demo')
   .description('play the main job on an embedded database, with an example tenant and a simulated Meta')
   .option('--keep', 'leave it running', false)

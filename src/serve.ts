@@ -68,7 +68,10 @@ export async function resealSecrets(print: Print): Promise<number> {
 }
 
 /** Embedded mode makes what was not given: contract.md §2. */
-async function settle(config: Config, print: Print): Promise<{ config: AppConfig; embedded: EmbeddedServer | null }> {
+export async function settle(
+  config: Config,
+  print: Print,
+): Promise<{ config: AppConfig; embedded: EmbeddedServer | null }> {
   const { DATABASE_URL, MASTER_KEY, ADMIN_TOKEN } = config
   if (DATABASE_URL !== undefined && MASTER_KEY !== undefined && ADMIN_TOKEN !== undefined) {
     return { config: { ...config, DATABASE_URL, MASTER_KEY, ADMIN_TOKEN }, embedded: null }

@@ -20,11 +20,26 @@ export async function publishFlowKey(graph: Graph, upload: FlowKeyUpload): Promi
   const body = { business_public_key: publicKey }
   const uploaded = succeeded(await graph.call({ method: 'POST', path, body, accessToken }))
   if (!uploaded.ok) return uploaded
+  return checkFlowKey(graph, { phoneNumberId, accessToken, publicKeys: [publicKey] })
+}
+
+export interface FlowKeyCheck {
+  readonly phoneNumberId: string
+  /** Ours, SPKI PEM: any of them may be the one that Meta holds. */
+  readonly publicKeys: readonly string[]
+  readonly accessToken: string
+}
+
+/** Asks which key Meta holds for a phone number. */
+export async function checkFlowKey(graph: Graph, check: FlowKeyCheck): Promise<GraphResult<KeyStatus>> {
+  const { phoneNumberId, publicKeys, accessToken } = check
+  const path = [phoneNumberId, 'whatsapp_business_encryption']
   const read = await graph.call({ method: 'GET', path, accessToken })
   if (!read.ok) return read
   const held = heldKey(read.value)
   if (held === null) return failed(unreadable(200))
-  return { ok: true, value: statusOf(held, publicKey) }
+  const isValid = publicKeys.some((publicKey) => statusOf(held, publicKey) === 'VALID')
+  return { ok: true, value: isValid ? 'VALID' : 'MISMATCH' }
 }
 
 /** Meta's page shows the bare object, its Postman collection and reports from the field a list with it (protocol.md 4.1). */

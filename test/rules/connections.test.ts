@@ -2,10 +2,10 @@ import { expect, it } from 'vitest'
 import { parseSource, readSources, type SourceFile } from './sources.ts'
 
 /**
- * A request that does not begin in egress/ is one that the address guard does not see. The simulator and the demo play others;
- * the drivers of PostgreSQL connect to where the operator says.
+ * A request that does not begin in egress/ is one that the address guard does not see. The simulator and the demo play others, the
+ * doctor calls the operator's own URL; the drivers of PostgreSQL connect to where the operator says.
  */
-const mayConnect = /^(egress|simulator|demo)\/|^demo\.ts$/
+const mayConnect = /^(egress|simulator|demo|doctor)\/|^demo\.ts$/
 /** Listens, to find a free port. */
 const listens = ['storage/embedded/cluster.ts']
 

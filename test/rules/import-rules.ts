@@ -47,6 +47,8 @@ export const folderRules: Readonly<Record<string, Rule>> = {
   graph: { from: ['domain', 'ops', 'egress'], packages: ['undici'], node: 'any' },
   simulator: { from: [], packages: [], node: 'any' },
   demo: { from: ['simulator'], packages: [], node: 'any' },
+  /** Looks at a running deployment from the outside, as Meta does, and at what it stands on. */
+  doctor: { from: ['domain', 'crypto', 'graph', 'simulator', 'events', 'storage'], packages: [], node: 'any' },
   relay: {
     from: ['domain', 'crypto', 'delivery', 'egress', 'storage', 'events', 'ops'],
     packages: [],
@@ -65,6 +67,7 @@ export const fileRules: Readonly<Record<string, Rule | 'composition'>> = {
   'app.ts': 'composition',
   'serve.ts': 'composition',
   'cli.ts': 'composition',
+  'doctor.ts': 'composition',
   'config.ts': { from: ['crypto', 'egress', 'ops'], packages: ['zod'], node: [] },
   // Beside the folders because storage knows no queue.
   'migrate.ts': { from: ['events', 'storage'], packages: [], node: [] },

@@ -1,0 +1,28 @@
+import type postgres from 'postgres'
+import { storing } from './database.ts'
+
+export interface ServerFacts {
+  /** `18.4` */
+  readonly version: string
+  readonly major: number
+  /** A standby takes no rows. */
+  readonly isStandby: boolean
+  /** Its clock, unix ms. */
+  readonly now: number
+}
+
+/** What the database says of itself. Throws StorageError. */
+export function serverFacts(sql: postgres.Sql): Promise<ServerFacts> {
+  return storing('read server facts', async () => {
+    const [row] = await sql`select current_setting('server_version') as version,
+      current_setting('server_version_num')::int as number, pg_is_in_recovery() as standby,
+      (extract(epoch from clock_timestamp()) * 1000)::float8 as now`
+    const [version = ''] = String(row?.version).split(' ')
+    return {
+      version,
+      major: Math.floor(Number(row?.number) / 10_000),
+      isStandby: row?.standby === true,
+      now: Number(row?.now),
+    }
+  })
+}
