@@ -42,7 +42,7 @@ import { createSessions } from './relay/sessions.ts'
 import { Teller } from './relay/teller.ts'
 import { createServer, refuseConnections, type ServerBounds } from './server.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
-import { countPendingMigrations } from './storage/migrate.ts'
+import { checkBackend, countPendingMigrations } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
 
 /** A start that cannot be; the message is one line for the operator. */
@@ -80,7 +80,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const log = createLog(config.LOG_LEVEL, options.logDestination)
   const metrics = createMetrics()
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
-  const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
+  const database = openDatabase({
+    url: config.DATABASE_URL,
+    prepare: config.DATABASE_PREPARE,
+    backend: config.DATABASE_BACKEND,
+  })
   const guard = createAddressGuard({
     allowHttp: config.WEBHOOK_ALLOW_HTTP,
     allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS,
@@ -143,6 +147,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     beforeFirstLoad: async () => {
       const pending = await countPendingMigrations(database.sql)
       if (pending > 0) throw new StartRefused(`the database lacks ${pending} migration(s): run npm run migrate`)
+      const unfit = await checkBackend(database.sql, database.backend)
+      if (unfit !== null) throw new StartRefused(unfit)
       if (!(await queue.isCurrent())) throw new StartRefused('the queue lacks migrations: run npm run migrate')
     },
     firstLoad: (configs) => {

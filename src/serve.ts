@@ -5,6 +5,7 @@ import { readMasterKeys } from './crypto/sealed-secret.ts'
 import { migrate } from './migrate.ts'
 import { describeError } from './ops/logger.ts'
 import { reseal } from './reseal.ts'
+import { DistributionRefused } from './storage/citus/distribution.ts'
 import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
@@ -45,7 +46,7 @@ export async function serve(print: Print): Promise<void> {
 /** Applies pending migrations to the database of the settings. */
 export async function migrateDatabase(print: Print): Promise<void> {
   const { config, embedded } = await settle(readConfig(), print)
-  await migrate(config.DATABASE_URL)
+  await migrate(config.DATABASE_URL, config.DATABASE_BACKEND)
   print('the database is up to date')
   await embedded?.stop()
 }
@@ -85,7 +86,7 @@ async function settle(config: Config, print: Print): Promise<{ config: AppConfig
 
 /** The one line for an expected failure of a command, or null for a bug. */
 export function explain(error: unknown): string | null {
-  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError]
+  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError, DistributionRefused]
   if (expected.some((kind) => error instanceof kind)) return (error as Error).message
   const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
   return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null

@@ -66,7 +66,7 @@ const insertion = `
   on conflict (workspace_id, id) do nothing`
 
 /** Null for events about a flow: their resource is nobody's. */
-function flowTokenOf({ event, resourceId }: NewDelivery): string | null {
+export function flowTokenOf({ event, resourceId }: NewDelivery): string | null {
   return resourceTypeOf(event) === 'flow_response' ? resourceId : null
 }
 
