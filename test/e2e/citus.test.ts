@@ -60,6 +60,13 @@ const isBackground = (text: string) =>
     /where status in \('pending', 'failed'\) and due_at </,
     /select distinct workspace_id from exchanges where outcome is null/,
     /from workspaces/,
+    // Jobs of src/maintenance, whenever their time comes.
+    /(from|update) exchange_stats|insert into exchange_stats \(/,
+    /order by expires_at limit/,
+    /from expunges\s+where expunged_at/,
+    /\) in\s+\(select/,
+    /\(workspace_id, id\) > \(/,
+    /webhook_breakers/,
   ].some((pattern) => pattern.test(text))
 
 it('every statement of an exchange runs on one shard', async () => {
@@ -154,10 +161,6 @@ it('statistics are rolled up workspace by workspace', async () => {
   await rollUp(client, later, 'citus')
   await client.end()
   expect(tap.statements.slice(from).filter(({ text }) => text.includes('insert into exchange_stats'))).not.toEqual([])
-  const faults = (await faultsSince(from)).filter(
-    (fault) => !/insert into exchange_stats|delete from exchange_stats_stale/.test(fault),
-  )
-  expect(faults).toEqual([])
   // An insert out of a select goes through the coordinator; what it selects must come from one shard.
   for (const { text, values } of tap.statements
     .slice(from)

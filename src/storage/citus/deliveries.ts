@@ -1,4 +1,6 @@
 import type postgres from 'postgres'
+import type { WorkspaceId } from '../../domain/ids.ts'
+import { storing } from '../database.ts'
 import { flowTokenOf, type NewDelivery } from '../deliveries.ts'
 import { byteaOf, textOf } from '../json-columns.ts'
 
@@ -33,4 +35,20 @@ function valuesOf(row: NewDelivery): postgres.ParameterOrJSON<never>[] {
     ],
     ...[status, reason, dueAt, row.createdAt, textOf(flowTokenOf(row))],
   ]
+}
+
+/** As countWaiting does, webhook by webhook: Citus looks up nothing for each row of a list. */
+export function countWaiting(
+  sql: postgres.Sql,
+  webhooks: readonly { readonly workspaceId: WorkspaceId; readonly webhookId: string }[],
+  most: number,
+): Promise<Map<string, number>> {
+  const count = async ({ workspaceId, webhookId }: (typeof webhooks)[number]) => {
+    const [row] = await sql`
+      select count(*)::int as waiting from (
+        select from deliveries
+        where workspace_id = ${workspaceId} and webhook_id = ${webhookId} and status in ('pending', 'failed') limit ${most}) w`
+    return [webhookId, (row?.waiting ?? 0) as number] as const
+  }
+  return storing('count waiting deliveries', async () => new Map(await Promise.all(webhooks.map(count))))
 }
