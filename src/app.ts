@@ -42,7 +42,7 @@ import { createSessions } from './relay/sessions.ts'
 import { Teller } from './relay/teller.ts'
 import { createServer, refuseConnections, type ServerBounds } from './server.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
-import { checkBackend, countPendingMigrations } from './storage/migrate.ts'
+import { lacksOf } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
 
 /** A start that cannot be; the message is one line for the operator. */
@@ -145,10 +145,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const maintenance = new Maintenance({ database, log, jobs: createJobs(keeping) })
   const sync = new DirectorySync(database, directory, log, {
     beforeFirstLoad: async () => {
-      const pending = await countPendingMigrations(database.sql)
-      if (pending > 0) throw new StartRefused(`the database lacks ${pending} migration(s): run npm run migrate`)
-      const unfit = await checkBackend(database.sql, database.backend)
-      if (unfit !== null) throw new StartRefused(unfit)
+      const lacks = await lacksOf(database)
+      if (lacks !== null) throw new StartRefused(lacks)
       if (!(await queue.isCurrent())) throw new StartRefused('the queue lacks migrations: run npm run migrate')
     },
     firstLoad: (configs) => {

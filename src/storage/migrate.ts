@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
-import { addsForeignKey, distribute, unfitFor } from './citus/distribution.ts'
-import { type DatabaseBackend, storing } from './database.ts'
+import { addsForeignKey, distribute, prepareSession, unfitFor } from './citus/distribution.ts'
+import { type Database, type DatabaseBackend, storing } from './database.ts'
 import { openClient } from './driver.ts'
 import { applyPending, pendingMigrations } from './migrations.ts'
 
@@ -14,6 +14,7 @@ const migrateMs = 3_600_000
 export function migrateTables(url: string, backend: DatabaseBackend = 'postgres'): Promise<void> {
   return migrating(url, 'migrate', async (client) => {
     if (backend === 'postgres') return applyPending(client, () => false)
+    await prepareSession(client)
     await applyPending(client, addsForeignKey)
     await distribute(client)
   })
@@ -42,7 +43,10 @@ export function countPendingMigrations(client: postgres.Sql): Promise<number> {
   return storing('count pending migrations', async () => (await pendingMigrations(client)).length)
 }
 
-/** Why a service set to this backend cannot run on the database; null when it can. Throws StorageError. */
-export function checkBackend(client: postgres.Sql, backend: DatabaseBackend): Promise<string | null> {
-  return storing('check backend', () => unfitFor(client, backend))
+/** What a database must have before a service can run on it, in words for the operator; null when it has it all. Throws StorageError. */
+export function lacksOf({ sql, backend }: Database): Promise<string | null> {
+  return storing('check migrations', async () => {
+    const pending = await countPendingMigrations(sql)
+    return pending > 0 ? `the database lacks ${pending} migration(s): run npm run migrate` : unfitFor(sql, backend)
+  })
 }

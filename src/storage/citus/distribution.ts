@@ -36,11 +36,8 @@ interface Placement {
   readonly colocation: number
 }
 
-/**
- * Distributes what is not yet. Repeatable: whoever was interrupted goes on. Each table in a transaction of its own, as Citus has to be told of
- * one at a time. A table's rows move with it, and who writes to it waits. Throws DistributionRefused.
- */
-export async function distribute(sql: postgres.Sql): Promise<void> {
+/** Makes a session ready to change tables that are distributed, and to distribute them. Throws DistributionRefused without Citus. */
+export async function prepareSession(sql: postgres.Sql): Promise<void> {
   if (!(await hasCitus(sql))) {
     throw new DistributionRefused(
       'DATABASE_BACKEND=citus, but the database has no Citus: run `create extension citus` on every node',
@@ -48,6 +45,13 @@ export async function distribute(sql: postgres.Sql): Promise<void> {
   }
   // Where a foreign key points to a reference table Citus refuses to change it and a distributed one side by side.
   await sql`set citus.multi_shard_modify_mode to 'sequential'`
+}
+
+/**
+ * Distributes what is not yet, in a session of {@link prepareSession}. Repeatable: whoever was interrupted goes on. Each table in a transaction of its own, as Citus has to be told of
+ * one at a time. A table's rows move with it, and who writes to it waits. Throws DistributionRefused.
+ */
+export async function distribute(sql: postgres.Sql): Promise<void> {
   const missing = await missingOf(sql)
   if (missing.length > 0) await dropForeignKeys(sql, missing)
   for (const name of missing) await place(sql, name)

@@ -60,6 +60,16 @@ describe('an empty database', () => {
     expect(await unfitFor(sql, 'postgres')).toBe('the tables are distributed: set DATABASE_BACKEND=citus')
     await migrate(made.url, 'citus')
     expect(await citusCalls(sql)).toEqual(expectedCalls)
+
+    // A table that a later migration brings joins the others.
+    await sql`create table brought (like flow_keys including all)`
+    await sql`drop table flow_keys`
+    await sql`alter table brought rename to flow_keys`
+    await migrate(made.url, 'citus')
+    const late = expectedCalls.filter((call) => call.includes('(flow_keys,'))
+    expect(await citusCalls(sql)).toEqual([...expectedCalls, ...late])
+    const keys = await foreignKeys(sql)
+    expect(keys.filter(({ from }) => from === 'flow_keys')).toHaveLength(1)
   })
 
   it('has the foreign keys that PostgreSQL has', async () => {
