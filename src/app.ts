@@ -44,7 +44,7 @@ import { createSessions } from './relay/sessions.ts'
 import { Teller } from './relay/teller.ts'
 import { createServer, refuseConnections, type ServerBounds } from './server.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
-import { countPendingMigrations } from './storage/migrate.ts'
+import { lacksOf } from './storage/migrate.ts'
 import { Spool } from './storage/spool.ts'
 
 /** A start that cannot be; the message is one line for the operator. */
@@ -84,7 +84,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_TRACES_SAMPLER_ARG: ratio } = config
   const traces = endpoint === undefined ? null : createTraces({ endpoint, ratio, log, metrics })
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
-  const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
+  const database = openDatabase({
+    url: config.DATABASE_URL,
+    prepare: config.DATABASE_PREPARE,
+    backend: config.DATABASE_BACKEND,
+  })
   const guard = createAddressGuard({
     allowHttp: config.WEBHOOK_ALLOW_HTTP,
     allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS,
@@ -146,8 +150,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const maintenance = new Maintenance({ database, log, jobs: createJobs(keeping) })
   const sync = new DirectorySync(database, directory, log, {
     beforeFirstLoad: async () => {
-      const pending = await countPendingMigrations(database.sql)
-      if (pending > 0) throw new StartRefused(`the database lacks ${pending} migration(s): run npm run migrate`)
+      const lacks = await lacksOf(database)
+      if (lacks !== null) throw new StartRefused(lacks)
       if (!(await queue.isCurrent())) throw new StartRefused('the queue lacks migrations: run npm run migrate')
     },
     firstLoad: (configs) => {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { exportPrivateKeyPem, generatePrivateKey, publicKeyPem } from './crypto/flow-key.ts'
 import { runDemo } from './demo.ts'
-import { explain, migrateDatabase, resealSecrets, serve } from './serve.ts'
+import { explain, migrateDatabase, reportMigrations, resealSecrets, serve } from './serve.ts'
 import { runSimulate } from './simulator/simulate.ts'
 
 const print = (line: string) => {
@@ -26,7 +26,12 @@ relevo
 relevo
   .command('migrate')
   .description('apply pending migrations')
-  .action(() => migrateDatabase(print))
+  .option('--plan', 'print the pending ones and what each statement makes others wait for; apply none')
+  .option('--status', 'print which are applied and which pending; exit code 1 when some are pending')
+  .action(async ({ plan, status }: { plan?: true; status?: true }) => {
+    if (plan || status) process.exitCode = await reportMigrations(print, plan ? 'plan' : 'status')
+    else await migrateDatabase(print)
+  })
 
 relevo
   .command('reseal')

@@ -39,6 +39,12 @@ const variables = {
     shownDefault: 'embedded',
     meaning: '`postgres://…`, several hosts allowed. Unset: an embedded PostgreSQL under `DATA_DIR`',
   },
+  DATABASE_BACKEND: {
+    check: z.enum(['postgres', 'citus']),
+    default: 'postgres',
+    meaning:
+      '`citus`: `DATABASE_URL` is the coordinator of a Citus cluster, over which `migrate` distributes the tables',
+  },
   DATABASE_PREPARE: {
     check: truth,
     default: 'true',

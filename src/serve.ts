@@ -2,12 +2,15 @@ import closeWithGrace from 'close-with-grace'
 import { type AppConfig, createApp, StartRefused } from './app.ts'
 import { type Config, ConfigInvalid, readConfig } from './config.ts'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
+import { Queue } from './events/queue.ts'
 import { migrate } from './migrate.ts'
 import { describeError } from './ops/logger.ts'
 import { reseal } from './reseal.ts'
+import { DistributionRefused } from './storage/citus/distribution.ts'
 import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
 import { openDatabase, StorageError } from './storage/database.ts'
 import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
+import { describePlan, describeStatus, readMigrationState } from './storage/migration-report.ts'
 
 type Print = (line: string) => void
 
@@ -45,9 +48,32 @@ export async function serve(print: Print): Promise<void> {
 /** Applies pending migrations to the database of the settings. */
 export async function migrateDatabase(print: Print): Promise<void> {
   const { config, embedded } = await settle(readConfig(), print)
-  await migrate(config.DATABASE_URL)
+  await migrate(config.DATABASE_URL, config.DATABASE_BACKEND)
   print('the database is up to date')
   await embedded?.stop()
+}
+
+/**
+ * Prints what migrations are applied and which are pending, or with `plan` the statements of those and what they make others wait for. Changes nothing
+ * but that an embedded server is started. Returns the exit code: of `status` 1 when `migrate` has something to do, else 0.
+ */
+export async function reportMigrations(print: Print, kind: 'status' | 'plan'): Promise<number> {
+  const { config, embedded } = await settle(readConfig(), print, { migrates: false })
+  const backend = config.DATABASE_BACKEND
+  const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE, backend })
+  const queue = new Queue(database)
+  try {
+    const state = await readMigrationState(database.sql, backend)
+    for (const line of kind === 'plan' ? describePlan(state) : describeStatus(state)) print(line)
+    const isQueueCurrent = await queue.isCurrent()
+    print(isQueueCurrent ? 'the queue is up to date' : 'the queue is pending: pg-boss makes or updates its own tables')
+    const isDone = state.pending.length === 0 && state.unfit === null && isQueueCurrent
+    return kind === 'status' && !isDone ? 1 : 0
+  } finally {
+    await queue.close()
+    await database.close()
+    await embedded?.stop()
+  }
 }
 
 /** Moves every stored secret to the current master key. Returns the exit code: 1 when some could not be opened. */
@@ -71,6 +97,7 @@ export async function resealSecrets(print: Print): Promise<number> {
 export async function settle(
   config: Config,
   print: Print,
+  { migrates } = { migrates: true },
 ): Promise<{ config: AppConfig; embedded: EmbeddedServer | null }> {
   const { DATABASE_URL, MASTER_KEY, ADMIN_TOKEN } = config
   if (DATABASE_URL !== undefined && MASTER_KEY !== undefined && ADMIN_TOKEN !== undefined) {
@@ -81,14 +108,14 @@ export async function settle(
   print(`embedded PostgreSQL ${embedded.adopted ? 'found running' : 'started'} in ${config.DATA_DIR}`)
   if (MASTER_KEY === undefined) print(`master key in ${made.masterKeyFile}`)
   if (ADMIN_TOKEN === undefined) print(`admin token in ${made.adminTokenFile}`)
-  await migrate(embedded.url)
+  if (migrates) await migrate(embedded.url)
   const filled = { MASTER_KEY: MASTER_KEY ?? made.masterKey, ADMIN_TOKEN: ADMIN_TOKEN ?? made.adminToken }
   return { config: { ...config, ...filled, DATABASE_URL: embedded.url }, embedded }
 }
 
 /** The one line for an expected failure of a command, or null for a bug. */
 export function explain(error: unknown): string | null {
-  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError]
+  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError, DistributionRefused]
   if (expected.some((kind) => error instanceof kind)) return (error as Error).message
   const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
   return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null

@@ -2,8 +2,9 @@ import { asynchronousDeadlineMs } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import { newUuid, type WorkspaceId } from '../domain/ids.ts'
 import type { WebhookFormat } from '../domain/webhook.ts'
+import { writingOn } from '../storage/backends.ts'
 import { type SqlTransaction, statementsOf } from '../storage/database.ts'
-import { insertDeliveries, type NewDelivery } from '../storage/deliveries.ts'
+import type { NewDelivery } from '../storage/deliveries.ts'
 import type { Backlog } from './backlog.ts'
 import type { Alarm, Queue } from './queue.ts'
 
@@ -72,6 +73,7 @@ export async function enqueue(
     dueAt: heldIds.has(id) ? heldTo : null,
     place: backlog.isLong(webhookId) ? ('back' as const) : ('front' as const),
   }))
+  const { insertDeliveries } = writingOn(queue.backend)
   await Promise.all([insertDeliveries(tx, deliveries), queue.set(statementsOf(tx), alarms)])
 }
 

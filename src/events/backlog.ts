@@ -2,8 +2,8 @@ import { mostWaiting } from '../domain/delivery.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { writingOn } from '../storage/backends.ts'
 import type { Database } from '../storage/database.ts'
-import { countWaiting } from '../storage/deliveries.ts'
 
 const recountMs = 1000
 /** More than a second of a busy webhook's. */
@@ -70,7 +70,8 @@ export class Backlog {
     const counting = [...this.#webhooks].map(([webhookId, waiting]) => ({ webhookId, waiting, added: waiting.added }))
     try {
       const webhooks = counting.map(({ webhookId, waiting: { workspaceId } }) => ({ workspaceId, webhookId }))
-      const counts = await countWaiting(this.#database.work, webhooks, mostWaiting)
+      const { work, backend } = this.#database
+      const counts = await writingOn(backend).countWaiting(work, webhooks, mostWaiting)
       for (const { webhookId, waiting, added } of counting) {
         waiting.counted = counts.get(webhookId) ?? 0
         waiting.added -= added

@@ -1,6 +1,6 @@
 import { getConstructionPlans, getMigrationPlans, PgBoss } from 'pg-boss'
 import { asynchronousDeadlineMs } from '../domain/delivery.ts'
-import { type Database, type Statements, statementsOf, storing } from '../storage/database.ts'
+import { type Database, type DatabaseBackend, type Statements, statementsOf, storing } from '../storage/database.ts'
 import { migrating } from '../storage/migrate.ts'
 
 const schema = 'relevo_queue'
@@ -53,13 +53,15 @@ export interface TakeOptions {
  * All methods may throw what the driver throws.
  */
 export class Queue {
+  readonly backend: DatabaseBackend
   readonly #boss: PgBoss
   #starting: Promise<PgBoss> | null = null
 
   constructor(database: Database) {
     // Looked up at each statement: the pool is renewed when the database was away.
     const work: Statements = { executeSql: (text, values) => statementsOf(database.work).executeSql(text, values) }
-    this.#boss = bossOn(work)
+    this.backend = database.backend
+    this.#boss = bossOn(work, database.backend)
   }
 
   /** Sets alarms in the transaction that `statements` runs in; one that is set stays as it is. */
@@ -133,12 +135,14 @@ export class Queue {
   }
 }
 
-function bossOn(statements: Statements): PgBoss {
+/** On Citus its tables are the coordinator's own, and pg-boss does as on PostgreSQL: that is what its profile says. */
+function bossOn(statements: Statements, backend: DatabaseBackend): PgBoss {
   if (leaseSeconds * 1000 <= asynchronousDeadlineMs || heartbeatMs * 2 >= heartbeatSeconds * 1000) {
     throw new Error('a lease must be longer than the longest attempt')
   }
   const boss = new PgBoss({
     db: statements,
+    backend,
     schema,
     migrate: false,
     supervise: false,
@@ -155,14 +159,14 @@ function bossOn(statements: Statements): PgBoss {
 }
 
 /** Makes or updates the queue's tables. Throws StorageError. */
-export function migrateQueue(url: string): Promise<void> {
+export function migrateQueue(url: string, backend: DatabaseBackend = 'postgres'): Promise<void> {
   return migrating(url, 'migrate queue', async (client) => {
     const statements = statementsOf(client)
-    const boss = bossOn(statements)
+    const boss = bossOn(statements, backend)
     const version = (await boss.isInstalled()) ? await boss.schemaVersion() : null
-    if (version === null) await statements.executeSql(getConstructionPlans(schema))
+    if (version === null) await statements.executeSql(getConstructionPlans(schema, { backend }))
     // Plans that are printed build their indexes at once; pg-boss's own migration would leave that to a worker of its own.
-    else if (!(await isCurrent(boss))) await statements.executeSql(getMigrationPlans(schema, version))
+    else if (!(await isCurrent(boss))) await statements.executeSql(getMigrationPlans(schema, version, { backend }))
     await boss.createQueue(queueName, {
       heartbeatSeconds,
       expireInSeconds: leaseSeconds,

@@ -131,7 +131,7 @@ async function emptyOld({ database, log }: JobParts, before: Date, signal: Abort
 /** Passes until there is nothing left to do. */
 async function rollUpAll({ database }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {
   let isBehind = true
-  while (isBehind && !signal.aborted) ({ isBehind } = await rollUp(database.work, now()))
+  while (isBehind && !signal.aborted) ({ isBehind } = await rollUp(database.work, now(), database.backend))
 }
 
 async function expire({ database, log }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Log } from '../ops/logger.ts'
+import { writingOn } from '../storage/backends.ts'
 import type { Database } from '../storage/database.ts'
-import { closeInterrupted } from '../storage/exchanges.ts'
 import type { Recorder } from './recorder.ts'
 
 const everyMs = 15_000
@@ -42,7 +42,8 @@ export class InterruptedSweep {
   async #sweepOnce(): Promise<void> {
     await this.#recorder.adopt()
     try {
-      const closed = await closeInterrupted(this.#database.sql, new Date(Date.now() - openForMs))
+      const { sql, backend } = this.#database
+      const closed = await writingOn(backend).closeInterrupted(sql, new Date(Date.now() - openForMs))
       if (closed > 0) this.#log.warn({ rows: closed }, 'exchanges of a process that died were closed as interrupted')
     } catch (error) {
       this.#log.debug({ error }, 'interrupted exchanges not looked for')

@@ -4,9 +4,10 @@ import type { HeldDeliveries } from '../events/delivery-worker.ts'
 import type { Queue } from '../events/queue.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { writingOn } from '../storage/backends.ts'
 import { type Database, StorageError } from '../storage/database.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
-import { type ExchangeGroup, replayExchanges, writeExchanges } from '../storage/exchanges.ts'
+import type { ExchangeGroup } from '../storage/exchanges.ts'
 import { groupOf, type Row } from './row.ts'
 
 export interface RowWriterParts {
@@ -76,11 +77,11 @@ export class RowWriter {
   }
 
   async #insert(rows: readonly Row[], isReplay: boolean): Promise<void> {
-    const { sql } = this.#database
+    const { sql, backend } = this.#database
     const group = groupOf(rows)
     if (isReplay) {
       // Some may be written, and delivered, already: what is attempted comes out of the queue, which looks at the row first.
-      await replayExchanges(sql, group, (tx, deliveries) => enqueue(this.#parts, tx, deliveries))
+      await writingOn(backend).replayExchanges(sql, group, (tx, deliveries) => enqueue(this.#parts, tx, deliveries))
       if (group.deliveries.length > 0) this.#parts.attempts.wake()
     } else {
       await this.#insertNew(group)
@@ -89,9 +90,10 @@ export class RowWriter {
 
   async #insertNew(group: ExchangeGroup): Promise<void> {
     const { attempts } = this.#parts
+    const { sql, backend } = this.#database
     const held = attempts.hold(group.deliveries)
     try {
-      await writeExchanges(this.#database.sql, group, (tx, deliveries) =>
+      await writingOn(backend).writeExchanges(sql, group, (tx, deliveries) =>
         enqueue(this.#parts, tx, deliveries, held.ids),
       )
     } catch (error) {

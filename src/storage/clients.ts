@@ -33,7 +33,8 @@ export function upsertClient(
         .values({ workspaceId, id, phoneNumber, ...members })
         .onConflictDoUpdate({
           target: [clients.workspaceId, clients.phoneNumber],
-          set: { ...members, updatedAt: sql`now()` },
+          // Citus takes no function here that is not immutable; what would be inserted has the time.
+          set: { ...members, updatedAt: sql`excluded.updated_at` },
         })
         .returning(columns),
     )

@@ -3,6 +3,7 @@ import type { PgDatabase } from 'drizzle-orm/pg-core'
 import { drizzle, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { ApiError } from '../domain/errors.ts'
+import { DistributionRefused } from './citus/distribution.ts'
 import { openClient } from './driver.ts'
 import * as schema from './schema.ts'
 
@@ -20,7 +21,11 @@ export interface Transaction extends Queryable {
   readonly [inTransaction]: true
 }
 
+/** contract.md §2 `DATABASE_BACKEND`. */
+export type DatabaseBackend = 'postgres' | 'citus'
+
 export interface Database extends Queryable {
+  readonly backend: DatabaseBackend
   /** The exchange path's own pool and client: drizzle changes the parsers of the client it is given, and API load must not queue before an exchange. */
   readonly sql: postgres.Sql
   /** For reads that an exchange may give up on: those keep their connection until the database answers, and rows must not wait for them. */
@@ -42,6 +47,8 @@ export interface DatabaseOptions {
   readonly url: string
   /** False for poolers that keep no prepared statements: contract.md §2 `DATABASE_PREPARE`. */
   readonly prepare: boolean
+  /** `postgres` unless given. */
+  readonly backend?: DatabaseBackend
 }
 
 /** Of each of the two pools of the exchange path. Four keep one core busy; more would only queue in the database. */
@@ -78,6 +85,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       return pools.orm
     },
     url: options.url,
+    backend: options.backend ?? 'postgres',
     renew() {
       if (performance.now() - renewedAt < renewEveryMs) return
       renewedAt = performance.now()
@@ -183,7 +191,7 @@ export async function storing<T>(
 
 function scrub(operation: string, error: unknown): unknown {
   // An ApiError thrown inside a transaction ends it on purpose.
-  if (error instanceof StorageError || error instanceof ApiError) return error
+  if (error instanceof StorageError || error instanceof ApiError || error instanceof DistributionRefused) return error
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   const { code, constraint_name } = (cause ?? {}) as { code?: unknown; constraint_name?: unknown }
   return new StorageError(operation, text(code), text(constraint_name))

@@ -82,7 +82,7 @@ export function measureQueue(sql: postgres.Sql, most: number): Promise<{ depth: 
 }
 
 /** Null for events about a flow: their resource is nobody's. */
-function flowTokenOf({ event, resourceId }: NewDelivery): string | null {
+export function flowTokenOf({ event, resourceId }: NewDelivery): string | null {
   return resourceTypeOf(event) === 'flow_response' ? resourceId : null
 }
 

@@ -68,7 +68,19 @@ const closingColumns = 'outcome, reason, duration_ms, webhook_ms, timings, answe
 const closingTypes = `outcome text, reason text, duration_ms float8, webhook_ms float8, timings jsonb, answer bytea,
   answer_screen text, attempt jsonb`
 /** An exchange without envelope and flow token was expunged since it was opened, and gets no answer. */
-const isExpunged = `e.envelope is null and e.flow_token is null and e.event in (${exchangeEvents.join()})`
+export const isExpunged = `e.envelope is null and e.flow_token is null and e.event in (${exchangeEvents.join()})`
+
+/** What a flow response becomes that is there already. */
+export const moving = `on conflict (workspace_id, flow_token_digest) do update set
+    status = case when r.status in ('COMPLETED', 'EXPIRED') then r.status
+      when excluded.last_activity_at >= r.expires_at then 'EXPIRED' else excluded.status end,
+    flow_id = coalesce(r.flow_id, excluded.flow_id),
+    opened_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
+      then r.opened_at else least(r.opened_at, excluded.opened_at) end,
+    last_activity_at = greatest(r.last_activity_at, excluded.last_activity_at),
+    completed_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
+      then r.completed_at else excluded.completed_at end,
+    updated_at = greatest(r.updated_at, excluded.updated_at)`
 
 /**
  * A statement does not see what another part of it inserted, so an exchange that opens and ends in one group is inserted with its end, and updated where it was
@@ -100,18 +112,9 @@ const statement = `
   from json_to_recordset($3::text::json) as t(workspace_id text, id text, flow_token text, flow_id text, status text,
     opened_at timestamptz, last_activity_at timestamptz, completed_at timestamptz, expires_at timestamptz)
   order by workspace_id, flow_token
-  on conflict (workspace_id, flow_token_digest) do update set
-    status = case when r.status in ('COMPLETED', 'EXPIRED') then r.status
-      when excluded.last_activity_at >= r.expires_at then 'EXPIRED' else excluded.status end,
-    flow_id = coalesce(r.flow_id, excluded.flow_id),
-    opened_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
-      then r.opened_at else least(r.opened_at, excluded.opened_at) end,
-    last_activity_at = greatest(r.last_activity_at, excluded.last_activity_at),
-    completed_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
-      then r.completed_at else excluded.completed_at end,
-    updated_at = greatest(r.updated_at, excluded.updated_at)`
+  ${moving}`
 
-function openingOf(row: OpenedExchange) {
+export function openingOf(row: OpenedExchange) {
   return {
     workspace_id: row.workspaceId,
     id: row.id,
@@ -128,7 +131,7 @@ function openingOf(row: OpenedExchange) {
   }
 }
 
-function closingOf(row: ClosedExchange | undefined) {
+export function closingOf(row: ClosedExchange | undefined) {
   if (row === undefined) return {}
   return {
     outcome: row.outcome,
@@ -143,7 +146,7 @@ function closingOf(row: ClosedExchange | undefined) {
 }
 
 /** An upsert may name a row once, so of several states of one token in a group the last counts, with the first opening. */
-function lastStates(opened: readonly OpenedExchange[], closed: readonly ClosedExchange[]) {
+export function lastStates(opened: readonly OpenedExchange[], closed: readonly ClosedExchange[]) {
   const states = new Map<string, { readonly workspaceId: WorkspaceId; readonly state: FlowResponse }>()
   const add = (workspaceId: WorkspaceId, state: FlowResponse | null) => {
     if (state === null) return

@@ -78,7 +78,7 @@ export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise
   })
 }
 
-const staleOf = ({ opened, closed, late = [] }: ExchangeGroup) => staleSpans([...opened, ...closed, ...late])
+export const staleOf = ({ opened, closed, late = [] }: ExchangeGroup) => staleSpans([...opened, ...closed, ...late])
 
 async function writeGroup(sql: postgres.ISql, group: ExchangeGroup, stale: readonly StaleSpan[]): Promise<void> {
   const { opened, closed, late = [] } = group
@@ -87,7 +87,30 @@ async function writeGroup(sql: postgres.ISql, group: ExchangeGroup, stale: reado
   if (stale.length > 0) await markStale(sql, stale)
 }
 
-async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): Promise<ExchangeGroup> {
+/** What is asked of the database to tell what is gone. */
+export interface GoneQueries {
+  /** Those of these clients that are there, locked, so that an expunge comes before this or finds these rows. */
+  lockClients(
+    tx: postgres.TransactionSql,
+    names: readonly { readonly workspaceId: WorkspaceId; readonly clientId: string | null }[],
+  ): PromiseLike<readonly postgres.Row[]>
+  expungedSince: typeof expungedSince
+}
+
+const goneQueries: GoneQueries = {
+  lockClients: (tx, names) => tx`
+    select c.workspace_id, c.id from clients c
+    join unnest(${texts(names, (n) => n.workspaceId)}::text[], ${texts(names, (n) => n.clientId)}::text[])
+      as t(workspace_id, id) using (workspace_id, id)
+    order by c.workspace_id, c.id for share of c`,
+  expungedSince,
+}
+
+export async function withoutGone(
+  tx: postgres.TransactionSql,
+  group: ExchangeGroup,
+  queries: GoneQueries = goneQueries,
+): Promise<ExchangeGroup> {
   const { opened, closed, late = [], deliveries } = group
   const rows = [...opened, ...closed, ...deliveries]
   const workspaceIds = [...new Set([...rows, ...late].map(({ workspaceId }) => workspaceId))]
@@ -107,13 +130,9 @@ async function withoutGone(tx: postgres.TransactionSql, group: ExchangeGroup): P
   )
   const [workspaces, clients, expunged] = await Promise.all([
     tx`select id from workspaces where id = any(${workspaceIds}::text[])`,
-    // Locked, so that an expunge comes before this or finds these rows.
-    tx`select c.workspace_id, c.id from clients c
-      join unnest(${texts(ofClients, (r) => r.workspaceId)}::text[], ${texts(ofClients, (r) => r.clientId)}::text[])
-        as t(workspace_id, id) using (workspace_id, id)
-      order by c.workspace_id, c.id for share of c`,
+    queries.lockClients(tx, ofClients),
     // Spooled without its client, a row is tied to a person by its flow token alone.
-    expungedSince(tx, [...uses, ...completions, ...tellings]),
+    queries.expungedSince(tx, [...uses, ...completions, ...tellings]),
   ])
   const expungedIds = new Set([...expunged].map(({ id }) => id))
   const known = new Set([...workspaces.map(({ id }) => id), ...clients.map((c) => `${c.workspace_id} ${c.id}`)])

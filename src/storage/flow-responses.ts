@@ -67,7 +67,7 @@ export function upsertFlowResponse(
         })
         .onConflictDoUpdate({
           target: [flowResponses.workspaceId, flowResponses.flowTokenDigest],
-          set: { ...given, expiresAt: members.expiresAt ?? expiryAfter(members.sentAt), updatedAt: sql`now()` },
+          set: { ...given, expiresAt: members.expiresAt ?? expiryAfter(members.sentAt), updatedAt: createdAt },
         })
         .returning(columns),
     )
@@ -118,7 +118,7 @@ function expiryAfter(sentAt: Date | undefined) {
   const { createdAt, expiresAt, sentAt: sentBefore } = flowResponses
   const lifetime = sql`make_interval(secs => ${defaultLifetimeMs / 1000})`
   const unchosen = sql`${expiresAt} - coalesce(${sentBefore}, ${createdAt}) - ${lifetime} between '-1 minute' and '1 minute'`
-  const following = sql`${sentAt.toISOString()}::timestamptz + ${lifetime}`
+  const following = sql`${new Date(sentAt.getTime() + defaultLifetimeMs).toISOString()}::timestamptz`
   return sql`case when ${unchosen} then ${following} else ${expiresAt} end`
 }
 

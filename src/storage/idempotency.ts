@@ -23,7 +23,7 @@ export type CallState =
 
 // The database's clock alone: processes need not agree on the time.
 const expiry = sql`now() + interval '24 hours'`
-const dead = sql`now() - interval '60 seconds'`
+const deadAfter = sql`interval '60 seconds'`
 
 /**
  * Takes the call where nobody has it: it is new, its answer is more than 24 h old, or its first caller has shown no life for 60 s
@@ -38,8 +38,16 @@ export function claimCall(queryable: Queryable, place: CallPlace, bodyDigest: Bu
       .values({ ...place, ...fresh })
       .onConflictDoUpdate({
         target: [idempotentCalls.workspaceId, idempotentCalls.callDigest],
-        set: fresh,
-        setWhere: sql`${expiresAt} <= now() or (${status} is null and ${startedAt} <= ${dead})`,
+        // By what would be inserted, and without `now()`: on Citus what stands here must be immutable.
+        set: {
+          bodyDigest,
+          status: null,
+          answerSealed: null,
+          startedAt: sql`excluded.started_at`,
+          expiresAt: sql`excluded.expires_at`,
+        },
+        setWhere: sql`${expiresAt} <= excluded.started_at
+          or (${status} is null and excluded.started_at - ${startedAt} >= ${deadAfter})`,
       })
       .returning({ startedAt })
     if (claim !== undefined) return { kind: 'claimed', claim }

@@ -1,12 +1,8 @@
-import { fileURLToPath } from 'node:url'
-import { readMigrationFiles } from 'drizzle-orm/migrator'
-import { drizzle } from 'drizzle-orm/postgres-js'
-import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import type postgres from 'postgres'
-import { storing } from './database.ts'
+import { addsForeignKey, distribute, prepareSession, unfitFor } from './citus/distribution.ts'
+import { type Database, type DatabaseBackend, storing } from './database.ts'
 import { openClient } from './driver.ts'
-
-const migrationsFolder = fileURLToPath(new URL('../../migrations', import.meta.url))
+import { applyPending, pendingMigrations } from './migrations.ts'
 
 // Any number, the same in every process: two that migrate at once take turns.
 const lockId = 0x72_6c_76
@@ -14,9 +10,14 @@ const lockId = 0x72_6c_76
 /** A migration may rewrite a large table: an hour, in ms. */
 const migrateMs = 3_600_000
 
-/** Applies all pending migrations of the tables, in order. Throws StorageError. */
-export function migrateTables(url: string): Promise<void> {
-  return migrating(url, 'migrate', (client) => applyMigrations(drizzle({ client }), { migrationsFolder }))
+/** Applies all pending migrations of the tables, in order, and distributes them on Citus. Throws StorageError, DistributionRefused. */
+export function migrateTables(url: string, backend: DatabaseBackend = 'postgres'): Promise<void> {
+  return migrating(url, 'migrate', async (client) => {
+    if (backend === 'postgres') return applyPending(client, () => false)
+    await prepareSession(client)
+    await applyPending(client, addsForeignKey)
+    await distribute(client)
+  })
 }
 
 /** Runs a change of tables on a connection of its own, one process at a time. Throws StorageError. */
@@ -38,12 +39,14 @@ export async function migrating(
 }
 
 /** How many migrations of this release the database lacks. Throws StorageError. */
-export async function countPendingMigrations(client: postgres.Sql): Promise<number> {
-  const known = readMigrationFiles({ migrationsFolder })
-  return storing('count pending migrations', async () => {
-    const [table] = await client`select to_regclass('drizzle.__drizzle_migrations') is not null as present`
-    if (table?.present !== true) return known.length
-    const [last] = await client`select coalesce(max(created_at), 0)::float8 as at from drizzle.__drizzle_migrations`
-    return known.filter((migration) => migration.folderMillis > Number(last?.at)).length
+export function countPendingMigrations(client: postgres.Sql): Promise<number> {
+  return storing('count pending migrations', async () => (await pendingMigrations(client)).length)
+}
+
+/** What a database must have before a service can run on it, in words for the operator; null when it has it all. Throws StorageError. */
+export function lacksOf({ sql, backend }: Database): Promise<string | null> {
+  return storing('check migrations', async () => {
+    const pending = await countPendingMigrations(sql)
+    return pending > 0 ? `the database lacks ${pending} migration(s): run npm run migrate` : unfitFor(sql, backend)
   })
 }

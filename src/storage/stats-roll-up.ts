@@ -3,7 +3,7 @@ import { firstIdAt } from '../domain/day.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type SpanMinutes, spanMinutes, spanStart } from '../domain/stats.ts'
 import { texts, times } from './arrays.ts'
-import { storing } from './database.ts'
+import { type DatabaseBackend, storing } from './database.ts'
 import { cellsOfExchange, cellsOfStats, fiveMinutesOfId } from './stats-cells.ts'
 
 /** How long after its end five minutes are rolled up: their rows are written and closed by then, within seconds. */
@@ -32,7 +32,7 @@ interface Window {
  * Rolls up what has settled since the last pass, and anew what changed after it was rolled up. One transaction: until it commits,
  * statistics are read from the rows. Several processes may try: one after the other does what is left to do. Throws StorageError.
  */
-export function rollUp(sql: postgres.Sql, now: Date): Promise<RollUp> {
+export function rollUp(sql: postgres.Sql, now: Date, backend: DatabaseBackend = 'postgres'): Promise<RollUp> {
   const work = async (tx: postgres.TransactionSql): Promise<RollUp> => {
     // A clock that runs ahead must not roll up what is still to come.
     const [row] = await tx`select rolled_up_until, least(${now}, now()) as now from exchange_stats_frontier for update`
@@ -45,9 +45,10 @@ export function rollUp(sql: postgres.Sql, now: Date): Promise<RollUp> {
     const stale = marks.map((mark) => ({ workspaceId: mark.workspace_id as WorkspaceId, at: mark.starts_at as Date }))
     for (const minutes of spanMinutes) {
       const fresh = { since: spanStart(from, minutes), until: spanStart(until, minutes) }
-      if (fresh.since < fresh.until) await rebuild(tx, minutes, [fresh])
+      const all = fresh.since < fresh.until ? [fresh] : []
       const changed = windowsOf(stale, minutes).filter((window) => window.until <= fresh.since)
-      if (changed.length > 0) await rebuild(tx, minutes, changed)
+      if (backend === 'citus') await rebuildSingly(tx, minutes, all, changed)
+      else for (const windows of [all, changed]) if (windows.length > 0) await rebuild(tx, minutes, windows)
     }
     await tx`update exchange_stats_frontier set rolled_up_until = ${until}`
     return { rolledUpUntil: until, isBehind: until < settled }
@@ -59,7 +60,7 @@ export function rollUp(sql: postgres.Sql, now: Date): Promise<RollUp> {
 export function deleteStatsBefore(sql: postgres.Sql, before: Date): Promise<number> {
   return storing('delete old statistics', async () => {
     const { count } = await sql`
-      delete from exchange_stats where starts_at < ${before} and starts_at + minutes * interval '1 minute' <= ${before}`
+      delete from exchange_stats where starts_at < ${before} and ${before}::timestamptz - starts_at >= minutes * interval '1 minute'`
     return count
   })
 }
@@ -72,6 +73,18 @@ function windowsOf(stale: readonly { workspaceId: WorkspaceId; at: Date }[], min
   })
   const byName = new Map(windows.map((window) => [`${window.workspaceId} ${window.since.getTime()}`, window]))
   return [...byName.values()]
+}
+
+/** Citus cannot look into the rows of each workspace in turn, unless it is told each time which. */
+async function rebuildSingly(
+  tx: postgres.TransactionSql,
+  minutes: SpanMinutes,
+  all: readonly Window[],
+  changed: readonly Window[],
+): Promise<void> {
+  const workspaces = all.length === 0 ? [] : await tx`select id from workspaces order by id`
+  const each = all.flatMap((window) => workspaces.map(({ id }) => ({ ...window, workspaceId: id as WorkspaceId })))
+  for (const window of [...each, ...changed]) await rebuild(tx, minutes, [window])
 }
 
 async function rebuild(tx: postgres.TransactionSql, minutes: SpanMinutes, windows: readonly Window[]): Promise<void> {
@@ -98,6 +111,9 @@ function isIn(tx: postgres.ISql, windows: readonly Window[]) {
   if (first !== undefined && first.workspaceId === undefined) {
     return tx`s.starts_at >= ${first.since} and s.starts_at < ${first.until}`
   }
+  if (first !== undefined && windows.length === 1) {
+    return tx`s.workspace_id = ${first.workspaceId ?? ''} and s.starts_at >= ${first.since} and s.starts_at < ${first.until}`
+  }
   return tx`(s.workspace_id, s.starts_at) in (select w.workspace_id, w.since from (${rowsOf(tx, windows)}) w)`
 }
 
@@ -109,6 +125,12 @@ function rowsOf(tx: postgres.ISql, windows: readonly Window[]) {
       select id as workspace_id, ${first.since}::timestamptz as since, ${first.until}::timestamptz as until,
         ${firstIdAt(first.since.getTime())}::uuid as first_id, ${firstIdAt(first.until.getTime())}::uuid as end_id
       from workspaces`
+  }
+  if (first !== undefined && windows.length === 1) {
+    return tx`
+      select ${first.workspaceId ?? ''}::text as workspace_id, ${first.since}::timestamptz as since,
+        ${first.until}::timestamptz as until, ${firstIdAt(first.since.getTime())}::uuid as first_id,
+        ${firstIdAt(first.until.getTime())}::uuid as end_id`
   }
   return tx`
     select * from unnest(${texts(windows, (w) => w.workspaceId ?? null)}::text[],

@@ -58,7 +58,7 @@ export function removeBreakers(sql: postgres.Sql, process: string, keys: readonl
  * For a select from `webhooks`: what the processes that live say of each webhook's breaker. What was so before it was closed by hand is
  * left out: who says it still has not heard yet.
  */
-export function listedBreakers(queryable: Queryable): SQL<readonly ListedBreaker[]> {
+export function listedBreakers(queryable: Queryable, workspaceId: WorkspaceId): SQL<readonly ListedBreaker[]> {
   const { process, state, since, seenAt } = webhookBreakers
   const one = sql`json_build_object('process', ${process}, 'state', ${state}, 'since', ${since})`
   const ofWebhook = queryable.orm
@@ -66,7 +66,7 @@ export function listedBreakers(queryable: Queryable): SQL<readonly ListedBreaker
     .from(webhookBreakers)
     .where(
       and(
-        eq(webhookBreakers.workspaceId, webhooks.workspaceId),
+        eq(webhookBreakers.workspaceId, workspaceId),
         eq(webhookBreakers.webhookId, webhooks.id),
         gt(seenAt, sql`now() - ${heardWithin}`),
         or(isNull(webhooks.breakerClosedAt), gt(since, webhooks.breakerClosedAt)),

@@ -117,7 +117,11 @@ function selectWebhooks(
       ),
     )
   return queryable.orm
-    .select({ ...columns, signed: sql<boolean>`${exists(currentSecret)}`, breakers: listedBreakers(queryable) })
+    .select({
+      ...columns,
+      signed: sql<boolean>`${exists(currentSecret)}`,
+      breakers: listedBreakers(queryable, workspaceId),
+    })
     .from(webhooks)
     .where(and(eq(webhooks.workspaceId, workspaceId), condition))
     .orderBy(desc(webhooks.id))

@@ -24,11 +24,18 @@ const running = new Set<ChildProcess>()
 /** Half of what a start costs is compiling: 3.1 s of CPU, then 1.7, on a slow machine. */
 const compiled = join(root, 'node_modules/.cache/node')
 
-/** Runs `relevo …` as a supervisor would, with no environment but this. Unless it names a DATA_DIR, one of its own. */
-export function runRelevo(args: readonly string[], environment: Record<string, string> = {}): RelevoProcess {
+/**
+ * Runs `relevo …` as a supervisor would, with no environment but this. Unless it names a DATA_DIR, one of its own. `cwd`: the folder of
+ * another release.
+ */
+export function runRelevo(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  cwd: string = root,
+): RelevoProcess {
   const ownDataDir = environment.DATA_DIR === undefined ? mkdtempSync(join(tmpdir(), 'relevo-data-')) : null
   const env = { PATH: '/usr/bin:/bin', NODE_COMPILE_CACHE: compiled, DATA_DIR: ownDataDir ?? '', ...environment }
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   let printed = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (printed += chunk.toString()))

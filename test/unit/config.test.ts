@@ -21,6 +21,7 @@ describe('defaults', () => {
   it('are those of contract.md §2', () => {
     expect(readConfig({})).toEqual({
       DATABASE_URL: undefined,
+      DATABASE_BACKEND: 'postgres',
       DATABASE_PREPARE: true,
       DATA_DIR: '.relevo',
       HOST: '127.0.0.1',
@@ -60,6 +61,7 @@ describe('defaults', () => {
 
 describe('values', () => {
   it.each([
+    ['DATABASE_BACKEND', 'citus', 'citus'],
     ['DATABASE_PREPARE', 'false', false],
     ['PORT', '0', 0],
     ['PORT', '65535', 65_535],
@@ -92,6 +94,7 @@ describe('values', () => {
 describe('a bad value', () => {
   const bad: [name: string, value: string, fault: string][] = [
     ['DATABASE_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
+    ['DATABASE_BACKEND', 'bad-value', 'must be one of postgres, citus'],
     ['DATABASE_PREPARE', 'bad-value', 'must be one of true, false'],
     ['DATABASE_PREPARE', 'TRUE', 'must be one of true, false'],
     ['PORT', 'bad-value', 'must be a whole number'],

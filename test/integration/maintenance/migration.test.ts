@@ -1,9 +1,3 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { drizzle } from 'drizzle-orm/postgres-js'
-import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { dayMs, dayOf, nameOfDay } from '../../../src/domain/day.ts'
@@ -13,9 +7,9 @@ import { createLog } from '../../../src/ops/logger.ts'
 import { openDatabase } from '../../../src/storage/database.ts'
 import { listPartitions } from '../../../src/storage/partitions.ts'
 import { createEmptyDatabase, type TestDatabase } from '../../support/database.ts'
+import { migrateTo } from '../../support/earlier-schema.ts'
 import { insertExchange } from '../../support/log-rows.ts'
 
-const migrations = fileURLToPath(new URL('../../../migrations', import.meta.url))
 const workspaceId = 'ws_1'
 
 let made: TestDatabase
@@ -24,26 +18,12 @@ let sql: postgres.Sql
 beforeEach(async () => {
   made = await createEmptyDatabase()
   sql = postgres(made.url, { max: 1, onnotice: () => undefined })
-  await migrateTo('0002_durable_rows')
+  await migrateTo(made.url, '0002_durable_rows')
 })
 afterEach(async () => {
   await sql.end()
   await made.drop()
 })
-
-/** Applies the migrations up to one, as the release that had it as its last did. */
-async function migrateTo(last: string): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'relevo-migrations-'))
-  await cp(migrations, folder, { recursive: true })
-  const journalPath = join(folder, 'meta/_journal.json')
-  const journal: { entries: { tag: string }[] } = JSON.parse(await readFile(journalPath, 'utf8'))
-  const entries = journal.entries.filter(({ tag }) => tag <= last)
-  await writeFile(journalPath, JSON.stringify({ ...journal, entries }))
-  const client = postgres(made.url, { max: 1, onnotice: () => undefined })
-  await applyMigrations(drizzle({ client }), { migrationsFolder: folder })
-  await client.end()
-  await rm(folder, { recursive: true })
-}
 
 const at = (days: number) => new Date(dayOf(Date.now()) + days * dayMs + dayMs / 2)
 const named = (...days: number[]) => days.map((day) => `exchanges_${nameOfDay(at(day).getTime())}`)
