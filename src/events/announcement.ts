@@ -2,7 +2,7 @@ import { asynchronousDeadlineMs } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import { newUuid, type WorkspaceId } from '../domain/ids.ts'
 import type { WebhookFormat } from '../domain/webhook.ts'
-import { writingOn } from '../storage/backends.ts'
+import { storageOn } from '../storage/backends.ts'
 import { type SqlTransaction, statementsOf } from '../storage/database.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { Backlog } from './backlog.ts'
@@ -73,7 +73,7 @@ export async function enqueue(
     dueAt: heldIds.has(id) ? heldTo : null,
     place: backlog.isLong(webhookId) ? ('back' as const) : ('front' as const),
   }))
-  const { insertDeliveries } = writingOn(queue.backend)
+  const { insertDeliveries } = storageOn(queue.backend)
   await Promise.all([insertDeliveries(tx, deliveries), queue.set(statementsOf(tx), alarms)])
 }
 

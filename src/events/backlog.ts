@@ -2,7 +2,7 @@ import { mostWaiting } from '../domain/delivery.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { writingOn } from '../storage/backends.ts'
+import { storageOn } from '../storage/backends.ts'
 import type { Database } from '../storage/database.ts'
 
 const recountMs = 1000
@@ -71,7 +71,7 @@ export class Backlog {
     try {
       const webhooks = counting.map(({ webhookId, waiting: { workspaceId } }) => ({ workspaceId, webhookId }))
       const { work, backend } = this.#database
-      const counts = await writingOn(backend).countWaiting(work, webhooks, mostWaiting)
+      const counts = await storageOn(backend).countWaiting(work, webhooks, mostWaiting)
       for (const { webhookId, waiting, added } of counting) {
         waiting.counted = counts.get(webhookId) ?? 0
         waiting.added -= added

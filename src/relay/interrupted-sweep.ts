@@ -1,5 +1,5 @@
 import type { Log } from '../ops/logger.ts'
-import { writingOn } from '../storage/backends.ts'
+import { storageOn } from '../storage/backends.ts'
 import type { Database } from '../storage/database.ts'
 import type { Recorder } from './recorder.ts'
 
@@ -43,7 +43,7 @@ export class InterruptedSweep {
     await this.#recorder.adopt()
     try {
       const { sql, backend } = this.#database
-      const closed = await writingOn(backend).closeInterrupted(sql, new Date(Date.now() - openForMs))
+      const closed = await storageOn(backend).closeInterrupted(sql, new Date(Date.now() - openForMs))
       if (closed > 0) this.#log.warn({ rows: closed }, 'exchanges of a process that died were closed as interrupted')
     } catch (error) {
       this.#log.debug({ error }, 'interrupted exchanges not looked for')

@@ -4,7 +4,7 @@ import type { HeldDeliveries } from '../events/delivery-worker.ts'
 import type { Queue } from '../events/queue.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { writingOn } from '../storage/backends.ts'
+import { storageOn } from '../storage/backends.ts'
 import { type Database, StorageError } from '../storage/database.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ExchangeGroup } from '../storage/exchanges.ts'
@@ -81,7 +81,7 @@ export class RowWriter {
     const group = groupOf(rows)
     if (isReplay) {
       // Some may be written, and delivered, already: what is attempted comes out of the queue, which looks at the row first.
-      await writingOn(backend).replayExchanges(sql, group, (tx, deliveries) => enqueue(this.#parts, tx, deliveries))
+      await storageOn(backend).replayExchanges(sql, group, (tx, deliveries) => enqueue(this.#parts, tx, deliveries))
       if (group.deliveries.length > 0) this.#parts.attempts.wake()
     } else {
       await this.#insertNew(group)
@@ -93,7 +93,7 @@ export class RowWriter {
     const { sql, backend } = this.#database
     const held = attempts.hold(group.deliveries)
     try {
-      await writingOn(backend).writeExchanges(sql, group, (tx, deliveries) =>
+      await storageOn(backend).writeExchanges(sql, group, (tx, deliveries) =>
         enqueue(this.#parts, tx, deliveries, held.ids),
       )
     } catch (error) {

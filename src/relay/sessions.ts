@@ -4,8 +4,9 @@ import { noMemory, type ReplyMemory } from '../domain/fallback.ts'
 import { type FlowResponse, isSharedToken } from '../domain/flow-response.ts'
 import { readAnswer } from '../domain/webhook.ts'
 import type { Log } from '../ops/logger.ts'
+import { storageOn } from '../storage/backends.ts'
 import type { Database } from '../storage/database.ts'
-import { loadSessions, type SessionQuery, type StoredSession } from '../storage/sessions.ts'
+import type { SessionQuery, StoredSession } from '../storage/sessions.ts'
 import type { Account } from './directory.ts'
 import type { Recorder } from './recorder.ts'
 
@@ -111,7 +112,8 @@ class SessionReads {
 
   async #read({ queries, resolves }: Batch, withAnswers: boolean): Promise<void> {
     try {
-      const stored = await loadSessions(this.#database.reads, queries, withAnswers)
+      const { reads, backend } = this.#database
+      const stored = await storageOn(backend).loadSessions(reads, queries, withAnswers)
       for (const [at, session] of stored.entries()) resolves[at]?.(sessionOf(session))
     } catch (error) {
       this.#log.warn({ error, exchanges: queries.length }, 'records not read')

@@ -32,19 +32,27 @@ export function loadSessions(
   queries: readonly SessionQuery[],
   withAnswers: boolean,
 ): Promise<StoredSession[]> {
-  return storing('load sessions', async () => {
-    const asked = queries.map(({ workspaceId, flowToken, action, screen }, at) => ({
-      at,
-      workspace_id: workspaceId,
-      flow_token: storable(flowToken),
-      action,
-      screen: textOf(screen),
-    }))
-    const statement = withAnswers ? statements.withAnswers : statements.plain
-    const rows = await sql.unsafe(statement, [JSON.stringify(asked)], { prepare: true })
-    const byPlace = new Map(rows.map((row) => [row.at, row]))
-    return queries.map(({ flowToken }, at) => sessionOf(byPlace.get(at) ?? {}, flowToken))
-  })
+  const statement = withAnswers ? statements.withAnswers : statements.plain
+  return storing('load sessions', () => readSessions(sql, statement, queries))
+}
+
+/** `parameters`: those of the statement after the first. */
+export async function readSessions(
+  sql: postgres.Sql,
+  statement: string,
+  queries: readonly SessionQuery[],
+  parameters: readonly string[] = [],
+): Promise<StoredSession[]> {
+  const asked = queries.map(({ workspaceId, flowToken, action, screen }, at) => ({
+    at,
+    workspace_id: workspaceId,
+    flow_token: storable(flowToken),
+    action,
+    screen: textOf(screen),
+  }))
+  const rows = await sql.unsafe(statement, [JSON.stringify(asked), ...parameters], { prepare: true })
+  const byPlace = new Map(rows.map((row) => [row.at, row]))
+  return queries.map(({ flowToken }, at) => sessionOf(byPlace.get(at) ?? {}, flowToken))
 }
 
 const flowResponseColumns = `id, flow_id, status, sent_at, opened_at, last_activity_at, completed_at, expires_at, client_id,
@@ -55,19 +63,19 @@ const flowResponseColumns = `id, flow_id, status, sent_at, opened_at, last_activ
  * that reads all of a workspace (15 ms at 10,000 rows, until autovacuum came by); only the right one gives the order. What is found
  * comes as JSON: a column less is work less.
  */
-const found = `
+const found = (workspace: string) => `
   from json_to_recordset($1::text::json) as t(at int, workspace_id text, flow_token text, action text, screen text)
   cross join lateral (select sha256(convert_to(t.flow_token, 'UTF8')) as digest offset 0) token
   left join lateral (
-    select ${flowResponseColumns} from flow_responses where workspace_id = t.workspace_id
+    select ${flowResponseColumns} from flow_responses where workspace_id = ${workspace}
       and flow_token_digest >= token.digest and flow_token_digest <= token.digest
     order by flow_token_digest limit 1) r on true
   left join lateral (
-    select * from conversations where workspace_id = t.workspace_id
+    select * from conversations where workspace_id = ${workspace}
       and id >= r.conversation_id and id <= r.conversation_id
     order by id limit 1) v on true
   left join lateral (
-    select * from clients where workspace_id = t.workspace_id
+    select * from clients where workspace_id = ${workspace}
       and id >= coalesce(r.client_id, v.client_id) and id <= coalesce(r.client_id, v.client_id)
     order by id limit 1) c on true`
 
@@ -78,16 +86,19 @@ const columns = `t.at, case when r.id is not null then row_to_json(r) end as flo
  * Without a bound on the id: PostgreSQL then keeps one plan for all partitions (34: 0.65 ms), where with one it would plan for the
  * latest anew each time (1.7 ms).
  */
-const replied = `select answer from exchanges e
-  where e.workspace_id = t.workspace_id and e.flow_token_digest = token.digest and e.outcome = 'replied'`
+const replied = (workspace: string) => `select answer from exchanges e
+  where e.workspace_id = ${workspace} and e.flow_token_digest = token.digest and e.outcome = 'replied'`
 
-const statements = {
-  plain: `select ${columns}${found}`,
-  withAnswers: `select ${columns}, s.answer as screen_answer, g.answer as last_good${found}
-  left join lateral (${replied} and e.answer_screen = t.screen order by e.id desc limit 1) s on true
-  left join lateral (${replied} and e.action = t.action and e.screen is not distinct from t.screen
+/** `workspace`: the SQL of a query's workspace. */
+export const sessionStatements = (workspace: string) => ({
+  plain: `select ${columns}${found(workspace)}`,
+  withAnswers: `select ${columns}, s.answer as screen_answer, g.answer as last_good${found(workspace)}
+  left join lateral (${replied(workspace)} and e.answer_screen = t.screen order by e.id desc limit 1) s on true
+  left join lateral (${replied(workspace)} and e.action = t.action and e.screen is not distinct from t.screen
     order by e.id desc limit 1) g on true`,
-}
+})
+
+const statements = sessionStatements('t.workspace_id')
 
 type Row = Record<string, unknown>
 

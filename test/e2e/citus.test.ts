@@ -2,7 +2,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { newUuid } from '../../src/domain/ids.ts'
 import { migrate } from '../../src/migrate.ts'
-import { writingOn } from '../../src/storage/backends.ts'
+import { storageOn } from '../../src/storage/backends.ts'
 import { closeInterrupted, replayExchanges } from '../../src/storage/citus/exchanges.ts'
 import { rollUp } from '../../src/storage/stats-roll-up.ts'
 import { installCitusStandIn } from '../support/citus-stand-in.ts'
@@ -190,7 +190,7 @@ it('the rule sees what PostgreSQL alone can run', async () => {
   ).toBe('it changes rows within a WITH')
   const plain = postgres(tap.url, { max: 1, onnotice: () => undefined })
   const from = tap.statements.length
-  await writingOn('postgres').closeInterrupted(plain, new Date(0))
+  await storageOn('postgres').closeInterrupted(plain, new Date(0))
   await plain.end()
   expect(await faultsSince(from)).toHaveLength(1)
 })
