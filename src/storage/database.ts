@@ -3,7 +3,8 @@ import type { PgDatabase } from 'drizzle-orm/pg-core'
 import { drizzle, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { ApiError } from '../domain/errors.ts'
-import { openClient } from './driver.ts'
+import { openClient, primaryOf } from './driver.ts'
+import type { Primary } from './hosts.ts'
 import * as schema from './schema.ts'
 
 type Schema = typeof schema
@@ -53,7 +54,8 @@ const endSeconds = 2
 
 /** Opens the pools. Connects on first use: a database that is away does not stop the process from starting. */
 export function openDatabase(options: DatabaseOptions): Database {
-  let pools = openPools(options)
+  const primary = primaryOf(options.url)
+  let pools = openPools(options, primary)
   let renewedAt = performance.now()
   const ending = new Set<Promise<void>>()
   const end = ({ sql, reads, work, apiClient }: Pools): Promise<void> => {
@@ -79,10 +81,11 @@ export function openDatabase(options: DatabaseOptions): Database {
     },
     url: options.url,
     renew() {
+      primary?.doubt()
       if (performance.now() - renewedAt < renewEveryMs) return
       renewedAt = performance.now()
       void end(pools)
-      pools = openPools(options)
+      pools = openPools(options, primary)
     },
     warm: async () => {
       const { sql, reads } = pools
@@ -105,19 +108,20 @@ interface Pools extends Queryable {
   readonly apiClient: postgres.Sql
 }
 
-function openPools(options: DatabaseOptions): Pools {
-  const apiClient = openPool(options, 6)
+function openPools(options: DatabaseOptions, primary: Primary | null): Pools {
+  const open = (max: number) => openPool(options, primary, max)
+  const apiClient = open(6)
   return {
-    sql: openPool(options, exchangeConnections),
-    reads: openPool(options, exchangeConnections),
-    work: openPool(options, workConnections),
+    sql: open(exchangeConnections),
+    reads: open(exchangeConnections),
+    work: open(workConnections),
     apiClient,
     orm: drizzle({ client: apiClient, schema }),
   }
 }
 
-function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql {
-  return openClient(url, {
+function openPool({ url, prepare }: DatabaseOptions, primary: Primary | null, max: number): postgres.Sql {
+  const options = {
     max,
     prepare,
     connect_timeout: 5,
@@ -125,7 +129,8 @@ function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql 
     // A database that is back is used within a second, not after the default back-off of up to 20 s.
     backoff: (attempt: number) => Math.min(0.05 * 2 ** attempt, 1),
     connection: { application_name: 'relevo' },
-  })
+  }
+  return openClient(url, options, primary)
 }
 
 /**
