@@ -1,13 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
-import { listenForConfig, loadConfigs, loadConfigVersions, type WorkspaceConfig } from '../storage/account-config.ts'
+import {
+  type Listening,
+  listenForConfig,
+  loadConfigs,
+  loadConfigVersions,
+  type WorkspaceConfig,
+} from '../storage/account-config.ts'
 import { type Database, StorageError } from '../storage/database.ts'
 import type { Directory } from './directory.ts'
 
 /** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
 const pollMs = 4000
-/** How long one connection is listened on, ms: the driver gives up for good, and tells nobody, when it once cannot connect anew. */
+/** How long one connection is listened on, ms: one whose other end is gone without a word hears nothing, and does not end either. */
 const listenMs = 60_000
 /** Between attempts of the first load, ms. */
 const firstLoadRetryMs = 500
@@ -29,7 +35,7 @@ export class DirectorySync {
   readonly #log: Log
   readonly #stopping = new AbortController()
   readonly #hinted = new Set<WorkspaceId>()
-  #listening: { close(): Promise<void> } | null = null
+  #listening: Listening | null = null
   #listenedAt = 0
   #listeningAnew: Promise<void> | null = null
   #isDeaf = false
@@ -92,7 +98,7 @@ export class DirectorySync {
   async #compare(): Promise<void> {
     try {
       // Not awaited: where nobody answers there, this comparison is all there is.
-      if (this.#listening === null || performance.now() - this.#listenedAt > listenMs) {
+      if (this.#listening?.ended !== false || performance.now() - this.#listenedAt > listenMs) {
         this.#listeningAnew ??= this.#listen().finally(() => {
           this.#listeningAnew = null
         })

@@ -2,6 +2,11 @@ import postgres from 'postgres'
 import { addArrayTypes } from './array-types.ts'
 import { Primary, readHosts } from './hosts.ts'
 
+/** `onnotify`: called with channel and payload of each notification. The driver takes it, its types do not know it. */
+export type ClientOptions = postgres.Options<Record<string, never>> & {
+  readonly onnotify?: (channel: string, payload: string) => void
+}
+
 /**
  * A client of postgres.js, without those of its faults that end the process when the database goes away at a bad moment. Of several hosts it
  * connects to the primary; clients of one URL may share who that is. (The driver's own way through several hosts connects again and again
@@ -9,7 +14,7 @@ import { Primary, readHosts } from './hosts.ts'
  */
 export function openClient(
   url: string,
-  options: postgres.Options<Record<string, never>>,
+  options: ClientOptions,
   primary: Primary | null = primaryOf(url),
 ): postgres.Sql {
   const onclose = (connectionId: number) => {
