@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
 import { readNetwork } from './egress/address.ts'
 import { logLevels } from './ops/logger.ts'
+import { readHosts } from './storage/hosts.ts'
 
 /** Says in one line which variables are missing or wrong, without their values. */
 export class ConfigInvalid extends Error {}
@@ -25,7 +26,8 @@ const list = (item: (value: string) => unknown, message: string) =>
     .refine((parts) => parts.every((part) => !throws(() => item(part))), message)
 const postgresUrl = z
   .string()
-  .refine((value) => /^postgres(ql)?:\/\/./.test(value), 'must begin with postgres://')
+  .refine((value) => /^postgres(ql)?:\/\/./.test(value), { error: 'must begin with postgres://', abort: true })
+  .refine((value) => !throws(() => readHosts(value)), 'must be a URL with one host or several, of a primary')
   .optional()
 const httpUrl = z
   .string()
@@ -38,7 +40,8 @@ const variables = {
     check: postgresUrl,
     default: null,
     shownDefault: 'embedded',
-    meaning: '`postgres://…`, several hosts allowed. Unset: an embedded PostgreSQL under `DATA_DIR`',
+    meaning:
+      '`postgres://…`, several hosts allowed ([database.md](database.md)). Unset: an embedded PostgreSQL under `DATA_DIR`',
   },
   DATABASE_DIRECT_URL: {
     check: postgresUrl,

@@ -28,7 +28,8 @@ export function readHosts(url: string): Host[] {
   return authority.split(',').map((host) => {
     const read = URL.parse(`${scheme}${user}${host}${rest}`)
     const wanted = read?.searchParams.get('target_session_attrs') ?? 'primary'
-    if (read === null || !['primary', 'read-write'].includes(wanted)) throw new Error('must name hosts of a primary')
+    if (read === null || !['primary', 'read-write'].includes(wanted))
+      throw new Error('must be a URL with one host or several, of a primary')
     // The driver knows the parameter too, and takes a hot standby of PostgreSQL 14 or later for read-write.
     read.searchParams.delete('target_session_attrs')
     const hostname = read.hostname.replace(/^\[(.*)\]$/, '$1')
@@ -54,8 +55,11 @@ export class Primary {
   readonly socket = async (): Promise<Socket> => {
     const host = await this.find()
     if (host === null) return new Socket()
-    // The driver checks a certificate against `host`.
-    return Object.assign(connect(host.port, host.hostname), { host: host.hostname, port: host.port })
+    const socket = socketTo(host)
+    // The driver connects again without a pause, and without a word, where a server says nothing and closes.
+    const doubt = () => this.doubt()
+    socket.once('close', doubt).once('data', () => socket.off('close', doubt))
+    return socket
   }
 
   /** Null where no host says that it is one. Never throws. */
@@ -89,10 +93,24 @@ export class Primary {
   }
 }
 
+function socketTo({ hostname, port }: Host): Socket {
+  // The driver checks a certificate against `host`.
+  return Object.assign(connect(port, hostname), { host: hostname, port })
+}
+
 /** The timeline that a primary writes, which each promotion raises; null for a standby, a server that takes no writes, and one that does not answer. */
-async function timelineOf({ url }: Host): Promise<number | null> {
-  const options = { max: 1, prepare: false, fetch_types: false, connect_timeout: answerMs / 1000 }
-  const client = postgres(url, { ...options, connection: { application_name: 'relevo' }, onnotice: () => undefined })
+async function timelineOf(host: Host): Promise<number | null> {
+  let sockets = 0
+  const client = postgres(host.url, {
+    max: 1,
+    prepare: false,
+    fetch_types: false,
+    connect_timeout: answerMs / 1000,
+    connection: { application_name: 'relevo' },
+    onnotice: () => undefined,
+    // One connection: what the driver would try again is asked in the next round.
+    ...{ socket: () => (sockets++ === 0 ? socketTo(host) : new Socket()) },
+  })
   const ask = async () => {
     const [row] =
       await client`select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as closed`

@@ -57,3 +57,12 @@ it('where nobody answers there, Relevo starts, finds changes by comparing, and l
   await proxy.restore()
   await eventually(async () => (await listeners()).includes('proxied'), { timeoutMs: 15_000, everyMs: 50 })
 }, 60_000)
+
+it('a connection that ended while nobody answered is replaced, though no comparison failed', async () => {
+  const listens = () => listeners().then((names) => names.includes('proxied'))
+  await eventually(listens, { timeoutMs: 15_000, everyMs: 50 })
+  await proxy.cut()
+  await eventually(async () => !(await listens()), { timeoutMs: 15_000, everyMs: 50 })
+  await proxy.restore()
+  await eventually(listens, { timeoutMs: 20_000, everyMs: 50 })
+}, 60_000)

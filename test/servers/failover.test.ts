@@ -86,6 +86,9 @@ describe.skipIf(!hasPostgresql15)('two hosts in DATABASE_URL', () => {
     await delay(1000)
     stop.abort()
     const ledger = await loading
+    // Notifications come from there too.
+    const listeners = () => to.query("select from pg_stat_activity where query ilike 'listen %'")
+    await eventually(async () => (await listeners()).length === 1, { timeoutMs: 30_000, everyMs: 100 })
     const rowsLost = await rig.metric('relevo_recorder_rows_lost_total')
     return reportOf(to.url(), { ledger, firstRowMs, caughtUpMs, readyMs: await readyMs, rowsLost })
   }

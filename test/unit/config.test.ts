@@ -88,6 +88,11 @@ describe('values', () => {
 describe('a bad value', () => {
   const bad: [name: string, value: string, fault: string][] = [
     ['DATABASE_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
+    [
+      'DATABASE_URL',
+      'postgres://one,two/bad-value?target_session_attrs=any',
+      'must be a URL with one host or several, of a primary',
+    ],
     ['DATABASE_DIRECT_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
     ['DATABASE_PREPARE', 'bad-value', 'must be one of true, false'],
     ['DATABASE_PREPARE', 'TRUE', 'must be one of true, false'],
