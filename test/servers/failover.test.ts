@@ -66,6 +66,15 @@ describe.skipIf(!hasPostgresql15)('two hosts in DATABASE_URL', () => {
     expect(await new Primary(readHosts(url)).find()).toMatchObject({ port: one.port })
   })
 
+  it('the primary hangs and the standby is promoted: nobody waits for what does not answer', async () => {
+    await two.kill()
+    two = await servers.standbyOf(one, 'two', two.port)
+    await requireStandby(one, 'two')
+    const report = await failover(two, () => one.stall())
+    printFailover('primary hangs (SIGSTOP), standby promoted', report)
+    expect(faultsOf(report)).toEqual([])
+  })
+
   /** Load throughout; `end` takes the primary away. */
   async function failover(to: Server, end: () => Promise<void>): Promise<FailoverReport> {
     const stop = new AbortController()

@@ -24,6 +24,8 @@ export interface Server {
   query(statement: string, database?: string): Promise<postgres.Row[]>
   /** SIGKILL to the postmaster and all its processes, as when a machine is lost. */
   kill(): Promise<void>
+  /** SIGSTOP to all of them, as when a machine hangs: connections stay, and nobody answers. */
+  stall(): Promise<void>
 }
 
 /** Servers of one test, all ended and removed by `close`. */
@@ -119,7 +121,7 @@ async function startServer(
   }
   await eventually(isUp, { timeoutMs: 60_000, everyMs: 100 })
   if (child.exitCode !== null) throw new Error(`postgres ended with ${child.exitCode}: ${said}`)
-  return { port, url, query, kill: () => killAll(child) }
+  return { port, url, query, kill: () => killAll(child), stall: () => signalAll(child, 'SIGSTOP') }
 }
 
 async function queryOnce(url: string, statement: string): Promise<postgres.Row[]> {
@@ -131,18 +133,21 @@ async function queryOnce(url: string, statement: string): Promise<postgres.Row[]
   }
 }
 
-/** Each process of a server leads a session of its own: there is no group to kill. */
 async function killAll(postmaster: ChildProcess): Promise<void> {
-  const { pid, exitCode, signalCode } = postmaster
-  if (pid === undefined || exitCode !== null || signalCode !== null) return
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  if (postmaster.exitCode !== null || postmaster.signalCode !== null) return
   const ended = once(postmaster, 'exit')
-  for (const each of [pid, ...children.trim().split(' ').filter(Boolean).map(Number)]) {
+  await signalAll(postmaster, 'SIGKILL')
+  await ended
+}
+
+/** Each process of a server leads a session of its own: there is no group to signal. */
+async function signalAll({ pid }: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  for (const each of [pid ?? 0, ...children.trim().split(' ').filter(Boolean).map(Number)]) {
     try {
-      process.kill(each, 'SIGKILL')
+      if (each > 0) process.kill(each, signal)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
     }
   }
-  await ended
 }
