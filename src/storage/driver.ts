@@ -9,8 +9,8 @@ export type ClientOptions = postgres.Options<Record<string, never>> & {
 
 /**
  * A client of postgres.js, without those of its faults that end the process when the database goes away at a bad moment. Of several hosts it
- * connects to the primary; clients of one URL may share who that is. (The driver's own way through several hosts connects again and again
- * without a pause, begins each connection with the first, and takes a hot standby for read-write.)
+ * connects to the primary; clients of one URL may share who that is. (The driver's own way connects again and again without a pause where a server
+ * says nothing or there are several hosts, begins each connection with the first, and takes a hot standby for read-write.)
  */
 export function openClient(
   url: string,
@@ -30,10 +30,10 @@ export function openClient(
   return client
 }
 
-/** Null for a URL of one host: where it leads is the operator's affair. */
+/** Null for a socket in the file system, which the driver finds itself. */
 export function primaryOf(url: string): Primary | null {
   const hosts = readHosts(url)
-  return hosts.length > 1 ? new Primary(hosts) : null
+  return hosts.every(({ hostname }) => /^[^%/]+$/.test(hostname)) ? new Primary(hosts) : null
 }
 
 /** What postgres.js 3.4.9 shows of a connection to a statement's `onexecute`. The queue that it is in is its state. */

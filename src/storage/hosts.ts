@@ -14,8 +14,8 @@ export interface Host {
 const answerMs = 2000
 /** How much longer the others may take once one says that it is a primary, ms: a host that swallows packets must not hold up the rest. */
 const othersMs = 300
-/** From one round of questions to the next at least, ms. */
-const betweenRoundsMs = 200
+/** From one round of questions to the next at least, and before a server is tried again that closed without a word, ms. */
+const pauseMs = 200
 
 /**
  * The hosts of `postgres://user:password@host1:port1,host2/database`, each with 5432 where it names no port. All are asked for a primary: of
@@ -39,13 +39,14 @@ export function readHosts(url: string): Host[] {
 
 /**
  * Which of several hosts is the primary. Each is asked, and the answer kept until somebody doubts it. Of two that say so the one on the later
- * timeline is it: the other was failed over from, and came back without being told.
+ * timeline is it: the other was failed over from, and came back without being told. One host alone is not asked.
  */
 export class Primary {
   readonly #hosts: readonly Host[]
   #found: Host | null = null
   #asking: Promise<Host | null> | null = null
   #askedAt = Number.NEGATIVE_INFINITY
+  #silentAt = Number.NEGATIVE_INFINITY
 
   constructor(hosts: readonly Host[]) {
     this.#hosts = hosts
@@ -56,15 +57,23 @@ export class Primary {
     const host = await this.find()
     if (host === null) return new Socket()
     const socket = socketTo(host)
-    // The driver connects again without a pause, and without a word, where a server says nothing and closes.
-    const doubt = () => this.doubt()
-    socket.once('close', doubt).once('data', () => socket.off('close', doubt))
+    // Where a server says nothing and closes, as proxies do that have none behind them, the driver connects again without a pause or a word.
+    const silent = (failed: boolean) => {
+      if (!failed) this.#silentAt = performance.now()
+      this.doubt()
+    }
+    socket.once('close', silent).once('data', () => socket.off('close', silent))
     return socket
   }
 
   /** Null where no host says that it is one. Never throws. */
-  find(): Promise<Host | null> {
-    if (this.#found !== null) return Promise.resolve(this.#found)
+  async find(): Promise<Host | null> {
+    const [only, ...others] = this.#hosts
+    if (only !== undefined && others.length === 0) {
+      await delay(Math.max(0, this.#silentAt + pauseMs - performance.now()))
+      return only
+    }
+    if (this.#found !== null) return this.#found
     this.#asking ??= this.#ask().finally(() => {
       this.#asking = null
     })
@@ -77,7 +86,7 @@ export class Primary {
   }
 
   async #ask(): Promise<Host | null> {
-    await delay(Math.max(0, this.#askedAt + betweenRoundsMs - performance.now()))
+    await delay(Math.max(0, this.#askedAt + pauseMs - performance.now()))
     this.#askedAt = performance.now()
     const found: { host: Host; timeline: number }[] = []
     const asked = this.#hosts.map(async (host) => {

@@ -1,7 +1,8 @@
 import { createServer } from 'node:net'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openClient } from '../../../src/storage/driver.ts'
 import { Primary, readHosts } from '../../../src/storage/hosts.ts'
+import { eventually } from '../../support/eventually.ts'
 
 describe('the hosts of a DATABASE_URL', () => {
   it('each has its port, and a URL without the others', () => {
@@ -32,16 +33,25 @@ describe('the hosts of a DATABASE_URL', () => {
   })
 })
 
-describe('several hosts of which none answers', () => {
-  it('a query fails soon, and the hosts are not asked without a pause', async () => {
-    let asked = 0
-    const server = createServer((socket) => {
-      asked++
-      socket.destroy()
-    })
+describe('hosts that take a connection and close it', () => {
+  let asked = 0
+  let port = 0
+  const server = createServer((socket) => {
+    asked++
+    // Whatever comes, before the FIN and after: a clean end.
+    socket.resume().end()
+  })
+  beforeAll(async () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const address = server.address()
-    const port = typeof address === 'object' && address !== null ? address.port : 0
+    port = typeof address === 'object' && address !== null ? address.port : 0
+  })
+  afterAll(() => void server.close())
+  beforeEach(() => {
+    asked = 0
+  })
+
+  it('two: a query fails soon, and they are asked with a pause in between', async () => {
     const url = `postgres://u:p@127.0.0.1:${port},127.0.0.1:${port}/relevo`
     const client = openClient(url, { max: 1, backoff: () => 0 })
     const started = performance.now()
@@ -49,9 +59,18 @@ describe('several hosts of which none answers', () => {
     // Two questions in each round; rounds are 0.2 s apart.
     const rounds = Math.ceil((performance.now() - started) / 200) + 1
     await client.end({ timeout: 1 })
-    server.close()
     expect(asked).toBeGreaterThanOrEqual(2)
     expect(asked).toBeLessThanOrEqual(2 * rounds)
     expect(await new Primary(readHosts(url)).find()).toBeNull()
+  })
+
+  it('one: it is tried again with a pause in between', async () => {
+    const client = openClient(`postgres://u:p@127.0.0.1:${port}/relevo`, { max: 1 })
+    const started = performance.now()
+    const asking = expect(client`select 1`).rejects.toThrow()
+    await eventually(() => asked >= 4, { timeoutMs: 20_000 })
+    expect(asked).toBeLessThanOrEqual(Math.ceil((performance.now() - started) / 200) + 1)
+    await client.end({ timeout: 0 })
+    await asking
   })
 })
