@@ -80,7 +80,10 @@ export async function startRelevo(
   const database = options.database ?? (await createTestDatabase())
   const MASTER_KEY = randomBytes(32).toString('base64')
   const dataDir = environment.DATA_DIR ?? (await mkdtemp(join(tmpdir(), 'relevo-data-')))
-  const { settings = { url: database.url, directUrl: undefined, prepare: true } } = database
+  const { url: databaseUrl } = database
+  // A test that has Relevo go another way, through a proxy of its own, goes through no pooler.
+  const isPooled = database.settings?.directUrl === databaseUrl
+  const settings = isPooled ? database.settings : { url: databaseUrl, directUrl: undefined, prepare: true }
   const databaseSettings = {
     DATABASE_URL: settings.url,
     DATABASE_DIRECT_URL: settings.directUrl,
