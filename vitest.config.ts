@@ -18,7 +18,8 @@ export default defineConfig({
           // Its setup, and with it the server, starts only when one of these files is to run.
           name: 'database',
           include: ['test/**/*.test.ts'],
-          exclude: withoutDatabase,
+          // Those in test/servers need servers that npm has not.
+          exclude: [...withoutDatabase, 'test/servers/**'],
           globalSetup: 'test/support/global-setup.ts',
           ...limits,
         },

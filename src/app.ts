@@ -86,6 +86,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
   const database = openDatabase({
     url: config.DATABASE_URL,
+    directUrl: config.DATABASE_DIRECT_URL,
     prepare: config.DATABASE_PREPARE,
     backend: config.DATABASE_BACKEND,
   })

@@ -104,24 +104,41 @@ export function loadConfigVersions(sql: postgres.Sql): Promise<Map<WorkspaceId, 
   })
 }
 
+export interface Listening {
+  /** True once its connection ended: nothing is heard any more, and the caller listens anew. */
+  readonly ended: boolean
+  close(): Promise<void>
+}
+
 /**
- * Calls `changed` for every hint that a workspace's configuration moved. On a client of its own each time: postgres.js
- * gives up listening for good when a reconnection fails once, so the caller listens anew after the database was away.
+ * Calls `changed` for every hint that a workspace's configuration moved. One connection and no second: the driver's own `listen` gives up for
+ * good, and tells nobody, when a reconnection fails once.
  */
-export async function listenForConfig(
-  url: string,
-  changed: (workspaceId: WorkspaceId) => void,
-): Promise<{ close(): Promise<void> }> {
-  const connection = { application_name: 'relevo' }
-  const client = openClient(url, { max: 1, connect_timeout: 5, connection })
+export async function listenForConfig(url: string, changed: (workspaceId: WorkspaceId) => void): Promise<Listening> {
+  let ended = false
+  const client = openClient(url, {
+    max: 1,
+    connect_timeout: 5,
+    max_lifetime: null,
+    connection: { application_name: 'relevo' },
+    onnotify: (_channel, workspaceId) => changed(workspaceId as WorkspaceId),
+    onclose: () => {
+      ended = true
+    },
+  })
   const close = () => client.end({ timeout: 1 })
   try {
-    await storing('listen', () => client.listen(configChannel, (id) => changed(id as WorkspaceId)))
+    await storing('listen', () => client.unsafe(`listen ${configChannel}`))
   } catch (error) {
     await close()
     throw error
   }
-  return { close }
+  return {
+    get ended() {
+      return ended
+    },
+    close,
+  }
 }
 
 type Row = Record<string, unknown>

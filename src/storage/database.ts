@@ -4,7 +4,8 @@ import { drizzle, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { ApiError } from '../domain/errors.ts'
 import { DistributionRefused } from './citus/distribution.ts'
-import { openClient } from './driver.ts'
+import { openClient, primaryOf } from './driver.ts'
+import type { Primary } from './hosts.ts'
 import * as schema from './schema.ts'
 
 type Schema = typeof schema
@@ -32,7 +33,8 @@ export interface Database extends Queryable {
   readonly reads: postgres.Sql
   /** For asynchronous deliveries and what runs in the background: neither exchanges nor API calls queue behind them. */
   readonly work: postgres.Sql
-  readonly url: string
+  /** Past a pooler: for LISTEN, which needs a session of its own. */
+  readonly directUrl: string
   /**
    * Opens new pools and lets the old ones finish, at most once in 5 s. For whoever saw the database away: postgres.js 3.4
    * never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again.
@@ -45,6 +47,8 @@ export interface Database extends Queryable {
 
 export interface DatabaseOptions {
   readonly url: string
+  /** Where `url` is a pooler's: contract.md §2 `DATABASE_DIRECT_URL`. */
+  readonly directUrl?: string | undefined
   /** False for poolers that keep no prepared statements: contract.md §2 `DATABASE_PREPARE`. */
   readonly prepare: boolean
   /** `postgres` unless given. */
@@ -60,7 +64,8 @@ const endSeconds = 2
 
 /** Opens the pools. Connects on first use: a database that is away does not stop the process from starting. */
 export function openDatabase(options: DatabaseOptions): Database {
-  let pools = openPools(options)
+  const primary = primaryOf(options.url)
+  let pools = openPools(options, primary)
   let renewedAt = performance.now()
   const ending = new Set<Promise<void>>()
   const end = ({ sql, reads, work, apiClient }: Pools): Promise<void> => {
@@ -84,13 +89,14 @@ export function openDatabase(options: DatabaseOptions): Database {
     get orm() {
       return pools.orm
     },
-    url: options.url,
+    directUrl: options.directUrl ?? options.url,
     backend: options.backend ?? 'postgres',
     renew() {
+      primary?.doubt()
       if (performance.now() - renewedAt < renewEveryMs) return
       renewedAt = performance.now()
       void end(pools)
-      pools = openPools(options)
+      pools = openPools(options, primary)
     },
     warm: async () => {
       const { sql, reads } = pools
@@ -113,19 +119,20 @@ interface Pools extends Queryable {
   readonly apiClient: postgres.Sql
 }
 
-function openPools(options: DatabaseOptions): Pools {
-  const apiClient = openPool(options, 6)
+function openPools(options: DatabaseOptions, primary: Primary | null): Pools {
+  const open = (max: number) => openPool(options, primary, max)
+  const apiClient = open(6)
   return {
-    sql: openPool(options, exchangeConnections),
-    reads: openPool(options, exchangeConnections),
-    work: openPool(options, workConnections),
+    sql: open(exchangeConnections),
+    reads: open(exchangeConnections),
+    work: open(workConnections),
     apiClient,
     orm: drizzle({ client: apiClient, schema }),
   }
 }
 
-function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql {
-  return openClient(url, {
+function openPool({ url, prepare }: DatabaseOptions, primary: Primary | null, max: number): postgres.Sql {
+  const options = {
     max,
     prepare,
     connect_timeout: 5,
@@ -133,7 +140,8 @@ function openPool({ url, prepare }: DatabaseOptions, max: number): postgres.Sql 
     // A database that is back is used within a second, not after the default back-off of up to 20 s.
     backoff: (attempt: number) => Math.min(0.05 * 2 ** attempt, 1),
     connection: { application_name: 'relevo' },
-  })
+  }
+  return openClient(url, options, primary)
 }
 
 /**

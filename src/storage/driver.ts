@@ -1,13 +1,39 @@
 import postgres from 'postgres'
 import { addArrayTypes } from './array-types.ts'
+import { Primary, readHosts } from './hosts.ts'
 
-/** A client of postgres.js, without those of its faults that end the process when the database goes away at a bad moment. */
-export function openClient(url: string, options: postgres.Options<Record<string, never>>): postgres.Sql {
-  const onclose = (connectionId: number) => closed(connectionId)
-  const client = postgres(url, { ...options, fetch_types: false, onnotice: () => undefined, onclose })
+/** `onnotify`: called with channel and payload of each notification. The driver takes it, its types do not know it. */
+export type ClientOptions = postgres.Options<Record<string, never>> & {
+  readonly onnotify?: (channel: string, payload: string) => void
+}
+
+/**
+ * A client of postgres.js, without those of its faults that end the process when the database goes away at a bad moment. Of several hosts it
+ * connects to the primary; clients of one URL may share who that is. (The driver's own way connects again and again without a pause where a server
+ * says nothing or there are several hosts, begins each connection with the first, and takes a hot standby for read-write.)
+ */
+export function openClient(
+  url: string,
+  options: ClientOptions,
+  primary: Primary | null = primaryOf(url),
+): postgres.Sql {
+  const onclose = (connectionId: number) => {
+    primary?.doubt()
+    closed(connectionId)
+    options.onclose?.(connectionId)
+  }
+  const socket = primary === null ? {} : { socket: primary.socket }
+  const given = { ...options, ...socket, fetch_types: false, onnotice: () => undefined, onclose }
+  const client = postgres(readHosts(url)[0]?.url ?? url, given)
   const closed = guardClosed(client)
   addArrayTypes(client)
   return client
+}
+
+/** Null for a socket in the file system, which the driver finds itself. */
+export function primaryOf(url: string): Primary | null {
+  const hosts = readHosts(url)
+  return hosts.every(({ hostname }) => /^[^%/]+$/.test(hostname)) ? new Primary(hosts) : null
 }
 
 /** What postgres.js 3.4.9 shows of a connection to a statement's `onexecute`. The queue that it is in is its state. */

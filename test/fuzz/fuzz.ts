@@ -52,5 +52,5 @@ async function makeDatabase(serverUrl: string, name: string): Promise<TestDataba
     await admin`drop database ${admin(name)} with (force)`
     await admin.end({ timeout: 1 })
   }
-  return { url: url.href, drop }
+  return { url: url.href, settings: { url: url.href, prepare: true }, drop }
 }

@@ -68,7 +68,7 @@ export const fileRules: Readonly<Record<string, Rule | 'composition'>> = {
   'serve.ts': 'composition',
   'cli.ts': 'composition',
   'doctor.ts': 'composition',
-  'config.ts': { from: ['crypto', 'egress', 'ops'], packages: ['zod'], node: [] },
+  'config.ts': { from: ['crypto', 'egress', 'ops', 'storage'], packages: ['zod'], node: [] },
   // Beside the folders because storage knows no queue.
   'migrate.ts': { from: ['events', 'storage'], packages: [], node: [] },
   'demo.ts': { from: ['simulator', 'demo'], packages: [], node: 'any' },

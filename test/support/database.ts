@@ -1,8 +1,12 @@
 import postgres from 'postgres'
 import { inject } from 'vitest'
+import type { DatabaseOptions } from '../../src/storage/database.ts'
 
 export interface TestDatabase {
+  /** Straight to the server. */
   readonly url: string
+  /** As Relevo is to open it: through the pooler of `npm run test:pgbouncer`, else the same. */
+  readonly settings: DatabaseOptions
   /** Ends whatever sessions are left. Not calling it keeps the database until the run ends, which then prints its name. */
   drop(): Promise<void>
 }
@@ -23,12 +27,20 @@ async function create(template: string): Promise<TestDatabase> {
   // The pid, because test files run in processes of their own.
   const name = `${inject('testDatabasePrefix')}_${process.pid}_${++made}`
   await asAdmin((admin) => admin`create database ${admin(name)} template ${admin(template)}`)
-  const url = new URL(inject('testServerUrl'))
-  url.pathname = `/${name}`
+  const url = databaseAt(inject('testServerUrl'), name)
+  const pooler = inject('testPoolerUrl')
   return {
-    url: url.href,
+    url,
+    settings:
+      pooler === null ? { url, prepare: true } : { url: databaseAt(pooler, name), directUrl: url, prepare: false },
     drop: () => asAdmin((admin) => admin`drop database if exists ${admin(name)} with (force)`),
   }
+}
+
+function databaseAt(serverUrl: string, name: string): string {
+  const url = new URL(serverUrl)
+  url.pathname = `/${name}`
+  return url.href
 }
 
 async function asAdmin(work: (admin: postgres.Sql) => PromiseLike<unknown>): Promise<void> {

@@ -8,13 +8,15 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** A server for tests; the path names its maintenance database. */
     readonly testServerUrl: string
+    /** A PgBouncer in transaction mode before it, if this run is to go through one. */
+    readonly testPoolerUrl: string | null
     /** Begins the name of each database of this run; the bare prefix is the migrated template. */
     readonly testDatabasePrefix: string
   }
 }
 
 /** One server and one migrated template for the whole run: TEST_DATABASE_URL's, or an embedded one in a fresh folder. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
   const given = process.env.TEST_DATABASE_URL
   const server = given ? { url: given, end: async () => undefined } : await startTestServer()
   const admin = postgres(server.url, { max: 1, onnotice: () => undefined })
@@ -35,6 +37,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw error
   }
   project.provide('testServerUrl', server.url)
+  project.provide('testPoolerUrl', null)
   project.provide('testDatabasePrefix', prefix)
   return teardown
 }

@@ -20,7 +20,7 @@ export interface ApiAnswer {
 export interface TestRelevo {
   readonly url: string
   readonly config: AppConfig
-  readonly database: TestDatabase
+  readonly database: GivenDatabase
   /** Every line it logged, parsed. */
   readonly logs: readonly Record<string, unknown>[]
   /** As the operator, or with another token; `workspaceId` goes into X-Workspace-Id. */
@@ -61,9 +61,12 @@ const testDefaults = {
   ADMIN_TOKEN: `admin-${randomBytes(24).toString('hex')}`,
 }
 
+/** One that a test found elsewhere has no settings but its URL. */
+type GivenDatabase = Omit<TestDatabase, 'settings'> & Partial<Pick<TestDatabase, 'settings'>>
+
 export interface RelevoOptions {
   readonly webhookCa?: string
-  readonly database?: TestDatabase
+  readonly database?: GivenDatabase
   readonly bounds?: Partial<ServerBounds>
   /** Gets each line as it is written; `logs` stays empty then. */
   readonly onLogLine?: (line: string) => void
@@ -77,7 +80,16 @@ export async function startRelevo(
   const database = options.database ?? (await createTestDatabase())
   const MASTER_KEY = randomBytes(32).toString('base64')
   const dataDir = environment.DATA_DIR ?? (await mkdtemp(join(tmpdir(), 'relevo-data-')))
-  const given = { ...testDefaults, MASTER_KEY, DATABASE_URL: database.url, ...environment, DATA_DIR: dataDir }
+  const { url: databaseUrl } = database
+  // A test that has Relevo go another way, through a proxy of its own, goes through no pooler.
+  const isPooled = database.settings?.directUrl === databaseUrl
+  const settings = isPooled ? database.settings : { url: databaseUrl, directUrl: undefined, prepare: true }
+  const databaseSettings = {
+    DATABASE_URL: settings.url,
+    DATABASE_DIRECT_URL: settings.directUrl,
+    DATABASE_PREPARE: String(settings.prepare),
+  }
+  const given = { ...testDefaults, MASTER_KEY, ...databaseSettings, ...environment, DATA_DIR: dataDir }
   const config = readConfig(given) as AppConfig
   const logs: Record<string, unknown>[] = []
   const { webhookCa, bounds = {}, onLogLine = (line: string) => void logs.push(JSON.parse(line)) } = options
@@ -100,7 +112,7 @@ export async function startRelevo(
   return relevo
 }
 
-async function closeAll(app: App, database: TestDatabase | null): Promise<void> {
+async function closeAll(app: App, database: GivenDatabase | null): Promise<void> {
   await app.close()
   await database?.drop()
 }

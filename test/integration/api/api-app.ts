@@ -74,7 +74,7 @@ export const goodAttempt: Attempt = {
 /** The API alone, on a socket, on a database of its own. */
 export async function startApi(overrides: Partial<ApiDeps> = {}): Promise<TestApi> {
   const testDatabase = await createTestDatabase()
-  const database = openDatabase({ url: testDatabase.url, prepare: true })
+  const database = openDatabase(testDatabase.settings)
   const api = await listen({ database, ...overrides })
   const close = async () => {
     await api.close()

@@ -23,7 +23,7 @@ const webhooks = [
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase()
-  database = openDatabase({ url: testDatabase.url, prepare: true })
+  database = openDatabase(testDatabase.settings)
   sql = postgres(testDatabase.url, { max: 1 })
   await sql`
     insert into deliveries (workspace_id, id, webhook_id, event_id, event, occurred_at, envelope, status, due_at, created_at, updated_at)

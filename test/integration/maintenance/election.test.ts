@@ -18,8 +18,8 @@ afterEach(async () => {
   await made.drop()
 })
 
-function open(url = made.url): Database {
-  const database = openDatabase({ url, prepare: true })
+function open(url = made.settings.url): Database {
+  const database = openDatabase({ ...made.settings, url })
   databases.push(database)
   return database
 }
@@ -65,7 +65,7 @@ it('one process does the jobs; the next takes over when it ends', async () => {
 })
 
 it('a process that the database no longer hears is replaced after the lease, and stops before', async () => {
-  const proxy = await startProxy(made.url)
+  const proxy = await startProxy(made.settings.url)
   const lost = candidate(open(proxy.url))
   await eventually(() => lost.runs() > 0)
   const next = candidate(open())

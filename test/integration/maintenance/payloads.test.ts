@@ -20,7 +20,7 @@ const at = (days: number) => new Date(today + days * dayMs + dayMs / 2)
 
 beforeEach(async () => {
   made = await createTestDatabase()
-  database = openDatabase({ url: made.url, prepare: true })
+  database = openDatabase(made.settings)
   sql = postgres(made.url, { max: 2 })
   workspaceId = newWorkspaceId()
   await sql`insert into workspaces (id, name) values (${workspaceId}, 'W')`

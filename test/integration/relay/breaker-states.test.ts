@@ -21,8 +21,8 @@ let looks: number
 
 beforeEach(async () => {
   made = await createTestDatabase()
-  proxy = await startProxy(made.url)
-  database = openDatabase({ url: proxy.url, prepare: true })
+  proxy = await startProxy(made.settings.url)
+  database = openDatabase({ ...made.settings, url: proxy.url })
   sql = postgres(made.url, { max: 1 })
   open = []
   looks = 0

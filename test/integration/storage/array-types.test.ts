@@ -9,7 +9,7 @@ let database: Database
 
 beforeAll(async () => {
   made = await createTestDatabase()
-  database = openDatabase({ url: made.url, prepare: true })
+  database = openDatabase(made.settings)
 })
 afterAll(async () => {
   await database.close()

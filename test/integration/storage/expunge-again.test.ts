@@ -22,7 +22,7 @@ const soon = () => new Date(Date.now() + 60_000)
 
 beforeAll(async () => {
   made = await createTestDatabase()
-  database = openDatabase({ url: made.url, prepare: true })
+  database = openDatabase(made.settings)
   sql = postgres(made.url, { max: 2 })
 })
 afterAll(async () => {

@@ -15,8 +15,8 @@ let database: Database
 
 beforeEach(async () => {
   made = await createTestDatabase()
-  proxy = await startProxy(made.url)
-  database = openDatabase({ url: proxy.url, prepare: true })
+  proxy = await startProxy(made.settings.url)
+  database = openDatabase({ ...made.settings, url: proxy.url })
 })
 afterEach(async () => {
   await database.close()
@@ -46,7 +46,7 @@ describe('a connection that the server closes', () => {
   it('wherever in its first bytes: what was asked fails or is asked again, nothing else', async () => {
     for (let afterBytes = 50; afterBytes < 1500; afterBytes += 100) {
       proxy.fault({ toClient: { kind: 'reset', afterBytes } })
-      const client = openDatabase({ url: proxy.url, prepare: true })
+      const client = openDatabase({ ...made.settings, url: proxy.url })
       await client.sql`select ${['a']}::text[]`.catch((error: unknown) => expect(error).toHaveProperty('code'))
       await client.close()
     }

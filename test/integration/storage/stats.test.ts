@@ -22,7 +22,7 @@ let workspaceId: WorkspaceId
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase()
-  database = openDatabase({ url: testDatabase.url, prepare: true })
+  database = openDatabase(testDatabase.settings)
   sql = postgres(testDatabase.url, { max: 6 })
 })
 beforeEach(async () => {
