@@ -80,7 +80,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
   const log = createLog(config.LOG_LEVEL, options.logDestination)
   const metrics = createMetrics()
   const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
-  const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
+  const database = openDatabase({
+    url: config.DATABASE_URL,
+    directUrl: config.DATABASE_DIRECT_URL,
+    prepare: config.DATABASE_PREPARE,
+  })
   const guard = createAddressGuard({
     allowHttp: config.WEBHOOK_ALLOW_HTTP,
     allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS,

@@ -23,6 +23,10 @@ const list = (item: (value: string) => unknown, message: string) =>
         .filter((part) => part !== ''),
     )
     .refine((parts) => parts.every((part) => !throws(() => item(part))), message)
+const postgresUrl = z
+  .string()
+  .refine((value) => /^postgres(ql)?:\/\/./.test(value), 'must begin with postgres://')
+  .optional()
 const httpUrl = z
   .string()
   .refine((value) => /^https?:$/.test(protocolOf(value)), 'must be an http or https URL')
@@ -31,13 +35,16 @@ const httpUrl = z
 /** Every variable: its check, its default (as written in the environment; null: none) and what it means. */
 const variables = {
   DATABASE_URL: {
-    check: z
-      .string()
-      .refine((value) => /^postgres(ql)?:\/\/./.test(value), 'must begin with postgres://')
-      .optional(),
+    check: postgresUrl,
     default: null,
     shownDefault: 'embedded',
     meaning: '`postgres://…`, several hosts allowed. Unset: an embedded PostgreSQL under `DATA_DIR`',
+  },
+  DATABASE_DIRECT_URL: {
+    check: postgresUrl,
+    default: null,
+    shownDefault: 'DATABASE_URL',
+    meaning: 'the same database past a pooler, for LISTEN and migrations: both need a session of their own',
   },
   DATABASE_PREPARE: {
     check: truth,
@@ -157,6 +164,9 @@ export function readConfig(environment: Environment = process.env): Config {
   )
   const read = schema.safeParse(given)
   const faults = new Map(read.error?.issues.map((issue) => [String(issue.path[0]), plain(issue)]))
+  if (given.DATABASE_DIRECT_URL !== undefined && given.DATABASE_URL === undefined) {
+    faults.set('DATABASE_URL', 'is required with DATABASE_DIRECT_URL')
+  }
   if (given.DATABASE_URL !== undefined) {
     for (const name of ['MASTER_KEY', 'ADMIN_TOKEN']) {
       if (given[name] === undefined) faults.set(name, 'is required with DATABASE_URL')

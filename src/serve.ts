@@ -45,7 +45,7 @@ export async function serve(print: Print): Promise<void> {
 /** Applies pending migrations to the database of the settings. */
 export async function migrateDatabase(print: Print): Promise<void> {
   const { config, embedded } = await settle(readConfig(), print)
-  await migrate(config.DATABASE_URL)
+  await migrate(config.DATABASE_DIRECT_URL ?? config.DATABASE_URL)
   print('the database is up to date')
   await embedded?.stop()
 }

@@ -7,6 +7,8 @@ import type { Directory } from './directory.ts'
 
 /** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
 const pollMs = 4000
+/** How long one connection is listened on, ms: the driver gives up for good, and tells nobody, when it once cannot connect anew. */
+const listenMs = 60_000
 /** Between attempts of the first load, ms. */
 const firstLoadRetryMs = 500
 /** More changed workspaces than this are loaded all at once. */
@@ -28,6 +30,9 @@ export class DirectorySync {
   readonly #stopping = new AbortController()
   readonly #hinted = new Set<WorkspaceId>()
   #listening: { close(): Promise<void> } | null = null
+  #listenedAt = 0
+  #listeningAnew: Promise<void> | null = null
+  #isDeaf = false
   #running: Promise<void> | null = null
 
   readonly #checks: StartChecks
@@ -56,6 +61,7 @@ export class DirectorySync {
   async close(): Promise<void> {
     this.#stopping.abort()
     await this.#running
+    await this.#listeningAnew
     await this.#listening?.close().catch(() => undefined)
   }
 
@@ -85,7 +91,12 @@ export class DirectorySync {
 
   async #compare(): Promise<void> {
     try {
-      if (this.#listening === null) await this.#listen()
+      // Not awaited: where nobody answers there, this comparison is all there is.
+      if (this.#listening === null || performance.now() - this.#listenedAt > listenMs) {
+        this.#listeningAnew ??= this.#listen().finally(() => {
+          this.#listeningAnew = null
+        })
+      }
       const outdated = this.#directory.outdated(await loadConfigVersions(this.#database.sql))
       if (outdated.length >= reloadAllFrom) this.#directory.replaceAll(await loadConfigs(this.#database.sql, null))
       else if (outdated.length > 0) await this.refresh(...outdated)
@@ -94,14 +105,23 @@ export class DirectorySync {
     }
   }
 
+  /** Never throws: without notifications changes come by the timer. */
   async #listen(): Promise<void> {
-    await this.#listening?.close().catch(() => undefined)
-    this.#listening = null
-    this.#listening = await listenForConfig(this.#database.url, (workspaceId) => {
-      // Hints of one transaction come together and are followed together: a WABA that moves has two.
-      if (this.#hinted.size === 0) setImmediate(() => this.#follow())
-      this.#hinted.add(workspaceId)
-    })
+    const before = this.#listening
+    try {
+      this.#listening = await listenForConfig(this.#database.directUrl, (workspaceId) => {
+        // Hints of one transaction come together and are followed together: a WABA that moves has two.
+        if (this.#hinted.size === 0) setImmediate(() => this.#follow())
+        this.#hinted.add(workspaceId)
+      })
+      this.#isDeaf = false
+    } catch (error) {
+      this.#listening = null
+      if (!this.#isDeaf) this.#log.warn({ error }, 'no notifications are heard: changes are found by comparing')
+      this.#isDeaf = true
+    }
+    this.#listenedAt = performance.now()
+    await before?.close().catch(() => undefined)
   }
 
   #follow(): void {

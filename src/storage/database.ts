@@ -27,7 +27,8 @@ export interface Database extends Queryable {
   readonly reads: postgres.Sql
   /** For asynchronous deliveries and what runs in the background: neither exchanges nor API calls queue behind them. */
   readonly work: postgres.Sql
-  readonly url: string
+  /** Past a pooler: for LISTEN, which needs a session of its own. */
+  readonly directUrl: string
   /**
    * Opens new pools and lets the old ones finish, at most once in 5 s. For whoever saw the database away: postgres.js 3.4
    * never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again.
@@ -40,6 +41,8 @@ export interface Database extends Queryable {
 
 export interface DatabaseOptions {
   readonly url: string
+  /** Where `url` is a pooler's: contract.md §2 `DATABASE_DIRECT_URL`. */
+  readonly directUrl?: string | undefined
   /** False for poolers that keep no prepared statements: contract.md §2 `DATABASE_PREPARE`. */
   readonly prepare: boolean
 }
@@ -77,7 +80,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     get orm() {
       return pools.orm
     },
-    url: options.url,
+    directUrl: options.directUrl ?? options.url,
     renew() {
       if (performance.now() - renewedAt < renewEveryMs) return
       renewedAt = performance.now()

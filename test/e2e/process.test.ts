@@ -62,11 +62,13 @@ describe('a start that cannot be', () => {
     expect(line).not.toMatch(/too-short|eighty|DEADLINE_MS/)
   })
 
-  it('names the command for pending migrations; after it the start succeeds', async () => {
+  it('names the command for pending migrations; after it, past a pooler, the start succeeds', async () => {
     const database = await createEmptyDatabase()
     const environment = { ...keys(), DATABASE_URL: database.url }
     expect(await lineOf(environment)).toContain('npm run migrate')
-    const migration = runRelevo(['migrate'], environment)
+    const pooler = 'postgres://nobody@127.0.0.1:1/none'
+    const direct = { ...environment, DATABASE_URL: pooler, DATABASE_DIRECT_URL: database.url }
+    const migration = runRelevo(['migrate'], direct)
     expect(await migration.ended()).toBe(0)
     const relevo = runRelevo(['serve'], environment)
     await relevo.listening()

@@ -21,6 +21,7 @@ describe('defaults', () => {
   it('are those of contract.md §2', () => {
     expect(readConfig({})).toEqual({
       DATABASE_URL: undefined,
+      DATABASE_DIRECT_URL: undefined,
       DATABASE_PREPARE: true,
       DATA_DIR: '.relevo',
       HOST: '127.0.0.1',
@@ -87,6 +88,7 @@ describe('values', () => {
 describe('a bad value', () => {
   const bad: [name: string, value: string, fault: string][] = [
     ['DATABASE_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
+    ['DATABASE_DIRECT_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
     ['DATABASE_PREPARE', 'bad-value', 'must be one of true, false'],
     ['DATABASE_PREPARE', 'TRUE', 'must be one of true, false'],
     ['PORT', 'bad-value', 'must be a whole number'],
@@ -117,7 +119,7 @@ describe('a bad value', () => {
   ]
 
   it.each(bad)('of %s (%j) is told in one line, without the value', (name, value, fault) => {
-    const line = faultOf(name === 'DATABASE_URL' ? { ...external, DATABASE_URL: value } : { [name]: value })
+    const line = faultOf({ ...(name.startsWith('DATABASE_') ? external : {}), [name]: value })
     expect(line).toBe(`${name} ${fault}`)
     expect(line).not.toContain('bad-value')
   })
@@ -152,6 +154,12 @@ describe('with DATABASE_URL', () => {
     expect(faultOf({ DATABASE_URL: external.DATABASE_URL })).toBe(`MASTER_KEY ${required}; ADMIN_TOKEN ${required}`)
     expect(faultOf({ ...external, MASTER_KEY: '' })).toBe(`MASTER_KEY ${required}`)
     expect(faultOf({ ...external, ADMIN_TOKEN: undefined })).toBe(`ADMIN_TOKEN ${required}`)
+  })
+
+  it('DATABASE_DIRECT_URL names the same database, never that of embedded mode', () => {
+    const DATABASE_DIRECT_URL = 'postgres://direct.example/relevo'
+    expect(readConfig({ ...external, DATABASE_DIRECT_URL })).toMatchObject({ DATABASE_DIRECT_URL })
+    expect(faultOf({ DATABASE_DIRECT_URL })).toBe('DATABASE_URL is required with DATABASE_DIRECT_URL')
   })
 
   it('what is missing, short and wrong stands in one line', () => {
