@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { DeliveryStatus } from '../domain/delivery.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import type { BreakerState } from '../domain/webhook.ts'
+import type { MetricsSnapshot } from './merged-metrics.ts'
 
 // Meta's thresholds (1, 5, 7 s: protocol.md 2.9) and our deadline (0.7 s) are bounds, so that the share beyond each is exact.
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.7, 0.75, 1, 2.5, 5, 7, 10]
@@ -47,6 +48,8 @@ export interface Metrics {
   watchBreakers(count: () => Readonly<Record<BreakerState, number>>): void
   /** Prometheus text format. */
   render(): Promise<string>
+  /** To be merged with those of other processes. */
+  snapshot(): Promise<MetricsSnapshot>
   readonly contentType: string
 }
 
@@ -185,6 +188,7 @@ export function createMetrics(): Metrics {
     metaEvents: (field, result, count) => told.inc({ field, result }, count),
     defaultPartitionRows: (table, count) => defaultPartition.set({ table }, count),
     render: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
     contentType: registry.contentType,
   }
 }
@@ -194,6 +198,7 @@ function watchLoad(read: () => Load, registers: Registry[]): void {
   const delay = new Gauge({
     name: 'relevo_event_loop_delay_seconds',
     help: 'The worst delay of a timer since the last scrape',
+    aggregator: 'max',
     registers,
   })
   new Gauge({

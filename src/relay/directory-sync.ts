@@ -5,10 +5,13 @@ import { listenForConfig, loadConfigs, loadConfigVersions, type WorkspaceConfig 
 import { type Database, StorageError } from '../storage/database.ts'
 import type { Directory } from './directory.ts'
 
-/** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
-const pollMs = 4000
-/** How long one connection is listened on, ms: the driver gives up for good, and tells nobody, when it once cannot connect anew. */
-const listenMs = 60_000
+export interface SyncTimes {
+  /** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
+  readonly pollMs: number
+  /** How long one connection is listened on, ms: the driver gives up for good, and tells nobody, when it once cannot connect anew. */
+  readonly listenMs: number
+}
+const defaultTimes: SyncTimes = { pollMs: 4000, listenMs: 60_000 }
 /** Between attempts of the first load, ms. */
 const firstLoadRetryMs = 500
 /** More changed workspaces than this are loaded all at once. */
@@ -36,12 +39,14 @@ export class DirectorySync {
   #running: Promise<void> | null = null
 
   readonly #checks: StartChecks
+  readonly #times: SyncTimes
 
-  constructor(database: Database, directory: Directory, log: Log, checks: StartChecks) {
+  constructor(database: Database, directory: Directory, log: Log, checks: StartChecks, times = defaultTimes) {
     this.#database = database
     this.#directory = directory
     this.#log = log
     this.#checks = checks
+    this.#times = times
   }
 
   /**
@@ -68,7 +73,7 @@ export class DirectorySync {
   async #run(): Promise<void> {
     const { signal } = this.#stopping
     while (!signal.aborted) {
-      const pause = this.#directory.loaded ? pollMs : firstLoadRetryMs
+      const pause = this.#directory.loaded ? this.#times.pollMs : firstLoadRetryMs
       await delay(pause, undefined, { signal }).catch(() => undefined)
       if (signal.aborted) return
       if (!this.#directory.loaded) await this.#loadAll()
@@ -92,7 +97,7 @@ export class DirectorySync {
   async #compare(): Promise<void> {
     try {
       // Not awaited: where nobody answers there, this comparison is all there is.
-      if (this.#listening === null || performance.now() - this.#listenedAt > listenMs) {
+      if (this.#listening === null || performance.now() - this.#listenedAt > this.#times.listenMs) {
         this.#listeningAnew ??= this.#listen().finally(() => {
           this.#listeningAnew = null
         })

@@ -6,8 +6,8 @@ import { parseSource, readSources, type SourceFile } from './sources.ts'
  * the drivers of PostgreSQL connect to where the operator says.
  */
 const mayConnect = /^(egress|simulator|demo)\/|^demo\.ts$/
-/** Listens, to find a free port. */
-const listens = ['storage/embedded/cluster.ts']
+/** They listen, to find a free port. */
+const listens = ['storage/embedded/cluster.ts', 'processes/free-port.ts']
 
 const globals = /(?<![\w.])(fetch|WebSocket|EventSource)\s*\(/
 const modules = /^(import|export)(?! type\b)[^']*from '(undici|node:(https?|http2|net|tls|dgram|dns|dns\/promises))'/m
