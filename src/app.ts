@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { createApiPart } from './app/api.ts'
 import { type AppConfig, type CoreOptions, createCore } from './app/core.ts'
 import { createRelayPart } from './app/relay.ts'
 import { StartGate, startChecks } from './app/start-checks.ts'
-import type { StartRefused } from './app/start-refused.ts'
+import { StartRefused } from './app/start-refused.ts'
 import { attemptsElsewhere, createWorkerPart } from './app/worker.ts'
 import type { WorkspaceId } from './domain/ids.ts'
 import { preparePartitions } from './maintenance/jobs.ts'
@@ -18,6 +19,8 @@ export interface AppOptions extends CoreOptions {
   readonly refused?: (reason: StartRefused) => void
   /** Less time and room for senders; for tests. */
   readonly bounds?: Partial<ServerBounds>
+  /** Others answer meanwhile: it listens only once it can answer too. */
+  readonly listensWhenReady?: boolean
   /** Others listen on the same port: the kernel shares connections out. */
   readonly sharesPort?: boolean
   /** The metrics of all that share the port, where `/metrics` is to show them; `own` takes those of this one. */
@@ -71,6 +74,13 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     registerOperationsRoutes(scope, { adminToken: config.ADMIN_TOKEN, render, contentType, isReady }),
   )
 
+  const ending = new AbortController()
+  const untilReady = async () => {
+    while (!isReady() && !ending.signal.aborted) {
+      await delay(100, undefined, { signal: ending.signal }).catch(() => undefined)
+    }
+  }
+
   return {
     async listen() {
       if (relay === null && api !== null && config.PUBLIC_URL === undefined) {
@@ -87,6 +97,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       await relay?.start()
       worker?.start()
       clock.start()
+      if (options.listensWhenReady) await untilReady()
+      if (ending.signal.aborted) throw new StartRefused('told to end before it listened')
       // What fastify's types lack it hands on to Node.
       await server.listen({ host: config.HOST, port: config.PORT, ...{ reusePort } })
       relay?.nameBreakers()
@@ -94,6 +106,7 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       return boundUrl
     },
     async close() {
+      ending.abort()
       clock.stop()
       const graceMs = (relay?.longestAnswerMs ?? config.DEADLINE_MS) + drainMs
       const cut = setTimeout(() => server.server.closeAllConnections(), graceMs)

@@ -29,7 +29,7 @@ process.on('disconnect', () => void closing.close())
 process.on('message', (message: ToChild) => {
   switch (message.kind) {
     case 'start':
-      void start(message.config)
+      void start(message.config, message.othersServe)
       break
     case 'stop':
       void closing.close()
@@ -43,12 +43,17 @@ process.on('message', (message: ToChild) => {
   }
 })
 
-async function start(config: AppConfig): Promise<void> {
+async function start(config: AppConfig, othersServe: boolean): Promise<void> {
   const refuse = (line: string, isOfStart: boolean) => {
     tell({ kind: 'refused', line, isOfStart })
     void closing.close()
   }
-  app = createApp(config, { sharesPort: true, gatherMetrics, refused: ({ message }) => refuse(message, false) })
+  app = createApp(config, {
+    sharesPort: true,
+    listensWhenReady: othersServe,
+    gatherMetrics,
+    refused: ({ message }) => refuse(message, false),
+  })
   try {
     tell({ kind: 'listening', url: await app.listen() })
   } catch (error) {

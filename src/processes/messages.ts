@@ -3,7 +3,8 @@ import type { MetricsSnapshot } from '../ops/merged-metrics.ts'
 
 /** What the first process says to those that it started. */
 export type ToChild =
-  | { readonly kind: 'start'; readonly config: AppConfig }
+  /** `othersServe`: it need not listen before it can answer. */
+  | { readonly kind: 'start'; readonly config: AppConfig; readonly othersServe: boolean }
   | { readonly kind: 'stop' }
   /** Send a snapshot of your metrics under this id. */
   | { readonly kind: 'take'; readonly id: number }

@@ -20,6 +20,7 @@ const childFile = fileURLToPath(new URL('./child.ts', import.meta.url))
 
 interface Child {
   readonly process: ChildProcess
+  listens: boolean
   readonly startedAt: number
   readonly ended: Promise<unknown>
 }
@@ -37,7 +38,6 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #listening = Promise.withResolvers<string>()
   #port = 0
-  #listeners = 0
   #isServing = false
   #isStopping = false
   /** How many ended young, one after the other. */
@@ -76,19 +76,25 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
 
   #start(): void {
     const process = fork(childFile, [], { serialization: 'advanced' })
-    const child: Child = { process, startedAt: performance.now(), ended: once(process, 'exit').catch(() => undefined) }
+    const ended = once(process, 'exit').catch(() => undefined)
+    const child: Child = { process, listens: false, startedAt: performance.now(), ended }
+    const othersServe = [...this.#children].some(({ listens }) => listens)
     this.#children.add(child)
     this.#metrics.add(process)
-    process.on('message', (message: FromChild) => this.#hear(process, message))
+    process.on('message', (message: FromChild) => this.#hear(child, message))
     process.on('error', (error) => this.#log.error({ error }, 'a process cannot be started or reached'))
     void child.ended.then(() => this.#ended(child))
-    say(process, { kind: 'start', config: { ...this.#config, PORT: this.#port } })
+    say(process, { kind: 'start', config: { ...this.#config, PORT: this.#port }, othersServe })
   }
 
-  #hear(process: ChildProcess, message: FromChild): void {
+  #hear(child: Child, message: FromChild): void {
+    const { process } = child
     switch (message.kind) {
       case 'listening':
-        if (++this.#listeners === this.#config.WORKERS) this.#listening.resolve(message.url)
+        child.listens = true
+        if ([...this.#children].filter(({ listens }) => listens).length === this.#config.WORKERS) {
+          this.#listening.resolve(message.url)
+        }
         if (this.#isServing)
           this.#log.info({ process: process.pid }, 'a process was started in place of one that ended')
         break

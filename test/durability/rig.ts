@@ -37,8 +37,6 @@ export interface Rig {
   answered(): number
   /** Of the first, or another instance. */
   metric(name: string, instance?: number): Promise<number>
-  /** Where an instance listens. */
-  urlOf(instance: number): string
   /** One more webhook for all exchanges. Returns its signing secret. */
   addWebhook(name: string, url: string): Promise<string>
   /** How often the observer was told of each flow token's exchange. */
@@ -124,7 +122,6 @@ export async function createRig(
       }
       return { summary: await runLoad({ client, rate, seconds, next, ...(signal ? { signal } : {}) }), sent, answered }
     },
-    urlOf,
     async metric(name, instance = 0) {
       const headers = { authorization: `Bearer ${adminToken}` }
       const page = await (await fetch(`${urlOf(instance)}/metrics`, { headers })).text()

@@ -17,8 +17,6 @@ const patient = { timeoutMs: 60_000 }
 export interface RolesReport extends Comparison, ToldOf {
   readonly ledger: MetaLedger
   readonly kills: number
-  /** By instance: what it answered where it serves, and where it does not. */
-  readonly statuses: readonly (readonly number[])[]
   readonly shared: SharedReport
   /** Of all, after SIGTERM. */
   readonly exits: readonly (number | string | null)[]
@@ -39,12 +37,14 @@ export interface SharedReport {
   readonly fell: number
 }
 
-/** Two relays, one of them two processes, an api and a worker behind a load balancer, under load; each is killed and started again. */
-export async function rolesRun(databaseUrl: string, rate: number): Promise<RolesReport> {
+/**
+ * Two relays, one of them two processes, an api and a worker behind a load balancer, under load; each is killed and started again, `all`: also the
+ * process that started the two.
+ */
+export async function rolesRun(databaseUrl: string, rate: number, all: boolean): Promise<RolesReport> {
   const { rig, first } = await createRig(databaseUrl, instances)
   try {
     const running = [first, ...(await Promise.all([sharing, alone, worker].map((instance) => rig.start(instance))))]
-    const statuses = await Promise.all(running.map((_, instance) => statusesOf(rig.urlOf(instance))))
     const enough = new AbortController()
     const loading = rig.load(rate, 3600, enough.signal)
     let kills = 1
@@ -59,7 +59,7 @@ export async function rolesRun(databaseUrl: string, rate: number): Promise<Roles
     // First, because what it had taken is taken up by the next one after up to 45 s: contract.md §4.
     await kill(worker)
     const shared = await killOneOf(rig, running[sharing] as RelevoProcess)
-    for (const instance of [alone, api, sharing]) await kill(instance)
+    for (const instance of all ? [alone, api, sharing] : [alone, api]) await kill(instance)
     await someAnswers(rig)
     enough.abort()
     const ledger = await loading
@@ -70,16 +70,10 @@ export async function rolesRun(databaseUrl: string, rate: number): Promise<Roles
     const exits = await Promise.all(running.map((relevo) => relevo.ended()))
     const endMs = performance.now() - startedAt
     const orphans = children.filter(isAlive).length
-    return { ledger, kills, statuses, shared, exits, orphans, endMs, ...told, ...(await compare(databaseUrl, ledger)) }
+    return { ledger, kills, shared, exits, orphans, endMs, ...told, ...(await compare(databaseUrl, ledger)) }
   } finally {
     await rig.close()
   }
-}
-
-/** Of routes of the relay, the API, and all. */
-function statusesOf(url: string): Promise<number[]> {
-  const paths = ['/api/whatsapp/flows/1/data', '/api/whatsapp/webhook', '/v1/workspaces', '/openapi.json', '/readyz']
-  return Promise.all(paths.map(async (path) => (await fetch(url + path)).status))
 }
 
 async function killOneOf(rig: Rig, relevo: RelevoProcess): Promise<SharedReport> {

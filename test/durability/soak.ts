@@ -77,7 +77,7 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     return isRight && isInTime && isSteady && report.exitCode === 0
   },
   async roles(databaseUrl) {
-    const report = await rolesRun(databaseUrl, rate)
+    const report = await rolesRun(databaseUrl, Number(given ?? 25), true)
     printRoles(report)
     const { lost, twice, unknown, untold, ledger } = report
     return lost + twice + unknown + untold + ledger.summary.wrong === 0 && report.exits.every((code) => code === 0)
@@ -129,6 +129,6 @@ else {
     'kill [kills] | fairness [waiting] | restart [restarts]',
     'database | events | dead_tenant | mixed | overload',
   ]
-  console.error(`soak.ts ${counted} | ${timed} [seconds], each with [rate] after it`)
+  console.error(`soak.ts ${counted} | ${timed} [seconds], each with [rate] after it | roles [rate]`)
   process.exitCode = 2
 }
