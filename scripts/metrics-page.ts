@@ -1,8 +1,8 @@
-import { catalogue, type MetricFacts } from '../src/ops/metric-catalogue.ts'
+import { catalogue, type MetricFacts, processRestarts } from '../src/ops/metric-catalogue.ts'
 
 /** The page docs/metrics.md, made from the catalogue that the registry is made from. */
 export function describeMetrics(): string {
-  const byOwner = Map.groupBy(Object.values<MetricFacts>(catalogue), ({ owner }) => owner)
+  const byOwner = Map.groupBy([...Object.values<MetricFacts>(catalogue), processRestarts], ({ owner }) => owner)
   return [
     '# Metrics',
     '',

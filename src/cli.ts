@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { exportPrivateKeyPem, generatePrivateKey, publicKeyPem } from './crypto/flow-key.ts'
 import { runDemo } from './demo.ts'
-import { explain, migrateDatabase, reportMigrations, resealSecrets, serve } from './serve.ts'
+import { explain } from './explain.ts'
+import { migrateDatabase, reportMigrations, resealSecrets, serve } from './serve.ts'
 import { runSimulate } from './simulator/simulate.ts'
 
 const print = (line: string) => {

@@ -34,6 +34,9 @@ const httpUrl = z
   .refine((value) => /^https?:$/.test(protocolOf(value)), 'must be an http or https URL')
   .transform((value) => value.replace(/\/+$/, ''))
 
+/** What a process does: contract.md §6. */
+export const roles = ['all', 'relay', 'api', 'worker'] as const
+
 /** Every variable: its check, its default (as written in the environment; null: none) and what it means. */
 const variables = {
   DATABASE_URL: {
@@ -130,6 +133,18 @@ const variables = {
     default: '',
     meaning: 'CIDRs exempt from the address guard, e.g. `127.0.0.0/8`',
   },
+  WORKERS: {
+    check: whole(1, 64),
+    default: '1',
+    meaning:
+      'processes of this machine behind one port, each with its own 19 connections to the database; more than 1 where the kernel can share a port (Linux, FreeBSD)',
+  },
+  ROLE: {
+    check: z.enum(roles),
+    default: 'all',
+    meaning:
+      "`relay`: Meta's calls; `api`: `/v1`; `worker`: asynchronous deliveries and upkeep; `all`: one process does everything. All but `all` need `DATABASE_URL`",
+  },
   API_RATE_LIMIT: {
     check: whole(1, 1_000_000),
     default: '30',
@@ -187,10 +202,13 @@ export function readConfig(environment: Environment = process.env): Config {
   )
   const read = schema.safeParse(given)
   const faults = new Map(read.error?.issues.map((issue) => [String(issue.path[0]), plain(issue)]))
-  if (given.DATABASE_DIRECT_URL !== undefined && given.DATABASE_URL === undefined) {
-    faults.set('DATABASE_URL', 'is required with DATABASE_DIRECT_URL')
+  if (given.DATABASE_URL === undefined) {
+    if (given.DATABASE_DIRECT_URL !== undefined) faults.set('DATABASE_URL', 'is required with DATABASE_DIRECT_URL')
+    // The processes of other roles must meet in one database, and keep it when one of them ends.
+    const role = read.data?.ROLE ?? given.ROLE
+    if (role !== 'all' && !faults.has('ROLE')) faults.set('DATABASE_URL', `is required with ROLE=${role}`)
   }
-  if (given.DATABASE_URL !== undefined) {
+  if (given.DATABASE_URL !== undefined || faults.has('DATABASE_URL')) {
     for (const name of ['MASTER_KEY', 'ADMIN_TOKEN']) {
       if (given[name] === undefined) faults.set(name, 'is required with DATABASE_URL')
     }

@@ -1,15 +1,17 @@
 import closeWithGrace from 'close-with-grace'
-import { type AppConfig, createApp, StartRefused } from './app.ts'
-import { type Config, ConfigInvalid, readConfig } from './config.ts'
+import type { AppConfig } from './app/core.ts'
+import type { StartRefused } from './app/start-refused.ts'
+import type { App, AppOptions } from './app.ts'
+import { type Config, readConfig } from './config.ts'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
 import { Queue } from './events/queue.ts'
 import { migrate } from './migrate.ts'
 import { describeError } from './ops/logger.ts'
+import { ProcessPool } from './processes/pool.ts'
 import { reseal } from './reseal.ts'
-import { DistributionRefused } from './storage/citus/distribution.ts'
-import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
-import { openDatabase, StorageError } from './storage/database.ts'
-import { type EmbeddedServer, EmbeddedStartError, startEmbedded } from './storage/embedded.ts'
+import { prepareDataDir } from './storage/data-dir.ts'
+import { openDatabase } from './storage/database.ts'
+import { type EmbeddedServer, startEmbedded } from './storage/embedded.ts'
 import { describePlan, describeStatus, readMigrationState } from './storage/migration-report.ts'
 
 type Print = (line: string) => void
@@ -18,16 +20,18 @@ type Print = (line: string) => void
 export async function serve(print: Print): Promise<void> {
   const { config, embedded } = await settle(readConfig(), print)
   let refusal: StartRefused | null = null
-  const app = createApp(config, {
-    refused: (reason) => {
-      refusal = reason
-      print(reason.message)
-      void closing.close()
-    },
-  })
+  const refused = (reason: StartRefused) => {
+    refusal = reason
+    print(reason.message)
+    void closing.close()
+  }
+  const app = await createService(config, { refused })
   const stop = async () => {
-    await app.close()
-    await embedded?.stop()
+    try {
+      await app.close()
+    } finally {
+      await embedded?.stop()
+    }
   }
   // SIGTERM, SIGINT, uncaught errors. The delay is a last resort: app.close() bounds itself: 8 s + 5 s for answers, 9 s for rows.
   const closing = closeWithGrace({ delay: 30_000, logger: false }, async ({ err }) => {
@@ -40,9 +44,15 @@ export async function serve(print: Print): Promise<void> {
     print(`listening on ${await app.listen()}`)
   } catch (error) {
     closing.uninstall()
-    await stop()
+    await stop().catch(() => undefined)
     throw error
   }
+}
+
+async function createService(config: AppConfig, options: AppOptions): Promise<Pick<App, 'listen' | 'close'>> {
+  if (config.WORKERS > 1) return new ProcessPool(config, options)
+  // Read only here: who only starts others need not have it in memory.
+  return (await import('./app.ts')).createApp(config, options)
 }
 
 /** Applies pending migrations to the database of the settings. */
@@ -111,12 +121,4 @@ export async function settle(
   if (migrates) await migrate(embedded.url)
   const filled = { MASTER_KEY: MASTER_KEY ?? made.masterKey, ADMIN_TOKEN: ADMIN_TOKEN ?? made.adminToken }
   return { config: { ...config, ...filled, DATABASE_URL: embedded.url }, embedded }
-}
-
-/** The one line for an expected failure of a command, or null for a bug. */
-export function explain(error: unknown): string | null {
-  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError, DistributionRefused]
-  if (expected.some((kind) => error instanceof kind)) return (error as Error).message
-  const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
-  return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null
 }

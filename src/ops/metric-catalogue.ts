@@ -11,6 +11,8 @@ export interface MetricFacts {
   readonly help: string
   /** Each label with the values it can have: a closed list, or the words that say what bounds them. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
+  /** What several processes' values make together, where that is not their sum. */
+  readonly merged?: 'max'
   /** Seconds. */
   readonly buckets?: readonly number[]
 }
@@ -82,6 +84,7 @@ export const catalogue = {
     type: 'gauge',
     owner: 'relay',
     help: 'Flows, each judged by itself as Meta does: over a tenth of their answers in 5 min took more than 0.8 s. The log has which',
+    merged: 'max',
     labels: {},
   },
   flowKeyUses: {
@@ -96,6 +99,7 @@ export const catalogue = {
     type: 'gauge',
     owner: 'server',
     help: 'The worst delay of a timer since the last scrape',
+    merged: 'max',
     labels: {},
   },
   connectionsRefused: {
@@ -204,6 +208,7 @@ export const catalogue = {
     type: 'gauge',
     owner: 'maintenance',
     help: 'Deliveries that wait for an attempt, counted up to 100000; told by the process that does the maintenance',
+    merged: 'max',
     labels: {},
   },
   queueAge: {
@@ -211,6 +216,7 @@ export const catalogue = {
     type: 'gauge',
     owner: 'maintenance',
     help: 'For how long the attempt that is overdue longest has been due; told by the process that does the maintenance',
+    merged: 'max',
     labels: {},
   },
   defaultPartitionRows: {
@@ -218,6 +224,7 @@ export const catalogue = {
     type: 'gauge',
     owner: 'maintenance',
     help: 'Rows for whose day there is no partition, by table',
+    merged: 'max',
     labels: { table: ['exchanges', 'deliveries', 'attempts'] },
   },
   metaEntriesDropped: {
@@ -242,3 +249,12 @@ export const catalogue = {
     labels: { result: ['exported', 'failed', 'dropped'] },
   },
 } as const satisfies Record<string, MetricFacts>
+
+/** The one that is not a process's own: those that share a port (WORKERS) are told of together. */
+export const processRestarts = {
+  name: 'relevo_process_restarts_total',
+  type: 'counter',
+  owner: 'server',
+  help: 'Processes of this machine (WORKERS) that ended and were started anew',
+  labels: {},
+} satisfies MetricFacts

@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { DeliveryReason, DeliveryStatus } from '../domain/delivery.ts'
 import { type Outcome, outcomeNames, outcomes } from '../domain/outcome.ts'
 import type { BreakerState } from '../domain/webhook.ts'
+import type { MetricsSnapshot } from './merged-metrics.ts'
 import { catalogue, type MetricFacts, mostFlowKeys } from './metric-catalogue.ts'
 
 /** Why an entry of Meta's webhook is not applied (contract.md §5). */
@@ -51,6 +52,8 @@ export interface Metrics {
   watchBreakers(count: () => Readonly<Record<BreakerState, number>>): void
   /** Prometheus text format. */
   render(): Promise<string>
+  /** To be merged with those of other processes. */
+  snapshot(): Promise<MetricsSnapshot>
   readonly contentType: string
   /** Names of all metrics, of the process's own too. */
   readonly names: readonly string[]
@@ -142,6 +145,10 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
       beforeRendering()
       return registry.metrics()
     },
+    snapshot: () => {
+      beforeRendering()
+      return registry.getMetricsAsJSON()
+    },
     contentType: registry.contentType,
     names: registry.getMetricsAsArray().map(({ name }) => name),
   }
@@ -219,6 +226,6 @@ function zeroed(counter: Counter, { labels }: MetricFacts): Counter {
   return counter
 }
 
-function optionsOf({ name, help, labels }: MetricFacts, registry: Registry) {
-  return { name, help, labelNames: Object.keys(labels), registers: [registry] }
+function optionsOf({ name, help, labels, merged }: MetricFacts, registry: Registry) {
+  return { name, help, labelNames: Object.keys(labels), aggregator: merged ?? ('sum' as const), registers: [registry] }
 }

@@ -11,10 +11,13 @@ import {
 import { type Database, StorageError } from '../storage/database.ts'
 import type { Directory } from './directory.ts'
 
-/** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
-const pollMs = 4000
-/** How long one connection is listened on, ms: one whose other end is gone without a word hears nothing, and does not end either. */
-const listenMs = 60_000
+export interface SyncTimes {
+  /** How often versions are compared, ms. Notifications are only a hint; contract.md §8 promises 10 s without them. */
+  readonly pollMs: number
+  /** How long one connection is listened on, ms: one whose other end is gone without a word hears nothing, and does not end either. */
+  readonly listenMs: number
+}
+const defaultTimes: SyncTimes = { pollMs: 4000, listenMs: 60_000 }
 /** Between attempts of the first load, ms. */
 const firstLoadRetryMs = 500
 /** More changed workspaces than this are loaded all at once. */
@@ -42,12 +45,14 @@ export class DirectorySync {
   #running: Promise<void> | null = null
 
   readonly #checks: StartChecks
+  readonly #times: SyncTimes
 
-  constructor(database: Database, directory: Directory, log: Log, checks: StartChecks) {
+  constructor(database: Database, directory: Directory, log: Log, checks: StartChecks, times = defaultTimes) {
     this.#database = database
     this.#directory = directory
     this.#log = log
     this.#checks = checks
+    this.#times = times
   }
 
   /**
@@ -74,7 +79,7 @@ export class DirectorySync {
   async #run(): Promise<void> {
     const { signal } = this.#stopping
     while (!signal.aborted) {
-      const pause = this.#directory.loaded ? pollMs : firstLoadRetryMs
+      const pause = this.#directory.loaded ? this.#times.pollMs : firstLoadRetryMs
       await delay(pause, undefined, { signal }).catch(() => undefined)
       if (signal.aborted) return
       if (!this.#directory.loaded) await this.#loadAll()
@@ -98,7 +103,7 @@ export class DirectorySync {
   async #compare(): Promise<void> {
     try {
       // Not awaited: where nobody answers there, this comparison is all there is.
-      if (this.#listening?.ended !== false || performance.now() - this.#listenedAt > listenMs) {
+      if (this.#listening?.ended !== false || performance.now() - this.#listenedAt > this.#times.listenMs) {
         this.#listeningAnew ??= this.#listen().finally(() => {
           this.#listeningAnew = null
         })

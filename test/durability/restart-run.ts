@@ -12,7 +12,7 @@ export interface RestartReport extends Comparison, ToldOf {
 
 /** Two Relevos behind a load balancer, each told to end and started again in turn, under load. */
 export async function restartRun(databaseUrl: string, restarts: number, rate: number): Promise<RestartReport> {
-  const { rig, first } = await createRig(databaseUrl, 2)
+  const { rig, first } = await createRig(databaseUrl, [{}, {}])
   try {
     const running = [first, await rig.start(1)]
     const enough = new AbortController()

@@ -9,10 +9,10 @@ import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
 import { writeMessage } from '../../src/simulator/message.ts'
 import { createMetaClient } from '../../src/simulator/meta-client.ts'
 import { newFlowToken } from '../../src/simulator/simulate.ts'
+import { startBalancer } from '../support/balancer.ts'
 import { eventually } from '../support/eventually.ts'
 import { type RelevoProcess, runRelevo } from '../support/process.ts'
 import { startTenant } from '../support/tenant.ts'
-import { startBalancer } from './balancer.ts'
 import { pin } from './cores.ts'
 
 const observerPath = '/observer'
@@ -35,7 +35,8 @@ export interface Rig {
   load(rate: number, seconds: number, signal?: AbortSignal): Promise<MetaLedger>
   /** How many calls got the tenant's reply, over all loads. */
   answered(): number
-  metric(name: string): Promise<number>
+  /** Of the first, or another instance. */
+  metric(name: string, instance?: number): Promise<number>
   /** One more webhook for all exchanges. Returns its signing secret. */
   addWebhook(name: string, url: string): Promise<string>
   /** How often the observer was told of each flow token's exchange. */
@@ -43,8 +44,17 @@ export interface Rig {
   close(): Promise<void>
 }
 
-/** `databaseUrl`: as Relevo is to see it; migrated. Starts one Relevo and registers a tenant. Several `instances` stand behind a balancer. */
-export async function createRig(databaseUrl: string, instances = 1): Promise<{ rig: Rig; first: RelevoProcess }> {
+/** What one Relevo of several has in its environment of its own. */
+export type Instance = Readonly<Record<string, string>>
+
+/**
+ * `databaseUrl`: as Relevo is to see it; migrated. Starts one Relevo and registers a tenant. Several `instances` stand behind a balancer; the first
+ * must serve the API. Where they have roles, each call goes to one whose role it is.
+ */
+export async function createRig(
+  databaseUrl: string,
+  instances: readonly Instance[] = [{}],
+): Promise<{ rig: Rig; first: RelevoProcess }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'relevo-durability-'))
   const tenant = await startTenant()
   let calls = 0
@@ -61,9 +71,16 @@ export async function createRig(databaseUrl: string, instances = 1): Promise<{ r
     response.writeHead(200, { 'content-type': 'application/json' }).end('{"screen":"NEXT","data":{}}')
   })
   const adminToken = randomBytes(24).toString('hex')
-  const ports = await Promise.all(Array.from({ length: instances }, freePort))
-  const [port = 0] = ports
-  const balancer = instances === 1 ? null : await startBalancer(ports.map((each) => `http://127.0.0.1:${each}`))
+  const ports = await Promise.all(instances.map(freePort))
+  const urlOf = (instance: number) => `http://127.0.0.1:${ports[instance]}`
+  const haveRoles = instances.some(({ ROLE }) => ROLE !== undefined)
+  const urlsOf = (role: string) =>
+    instances.flatMap(({ ROLE = role }, instance) => (ROLE === role ? [urlOf(instance)] : []))
+  const targetsOf = (path: string) => urlsOf(path.startsWith('/api/') ? 'relay' : 'api')
+  const balancerOptions = haveRoles
+    ? { passesOn: 'refused' as const, healthPath: '/readyz' }
+    : { passesOn: 'unanswered' as const }
+  const balancer = instances.length === 1 ? null : await startBalancer(targetsOf, balancerOptions)
   const environment = {
     MASTER_KEY: randomBytes(32).toString('base64'),
     ADMIN_TOKEN: adminToken,
@@ -76,14 +93,14 @@ export async function createRig(databaseUrl: string, instances = 1): Promise<{ r
   const start = async (instance = 0) => {
     const PUBLIC_URL = balancer === null ? {} : { PUBLIC_URL: balancer.url }
     const own = { PORT: String(ports[instance]), DATA_DIR: join(dataDir, String(instance)), ...PUBLIC_URL }
-    const relevo = runRelevo(['serve'], { ...environment, ...own })
+    const relevo = runRelevo(['serve'], { ...environment, ...own, ...instances[instance] })
     await relevo.listening()
-    // The relay on one core, all else on the other.
-    pin(relevo.pid, 0)
+    // The relay on one core, all else on the other; of several with roles the kernel knows best.
+    if (!haveRoles) pin(relevo.pid, 0)
     return relevo
   }
   const first = await start()
-  const { api, ...target } = await register(`http://127.0.0.1:${port}`, adminToken, tenant.url)
+  const { api, ...target } = await register(urlOf(0), adminToken, tenant.url)
   const client = createMetaClient({ ...target, maxSockets: 64 })
   let replies = 0
   const rig: Rig = {
@@ -105,9 +122,9 @@ export async function createRig(databaseUrl: string, instances = 1): Promise<{ r
       }
       return { summary: await runLoad({ client, rate, seconds, next, ...(signal ? { signal } : {}) }), sent, answered }
     },
-    async metric(name) {
+    async metric(name, instance = 0) {
       const headers = { authorization: `Bearer ${adminToken}` }
-      const page = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers })).text()
+      const page = await (await fetch(`${urlOf(instance)}/metrics`, { headers })).text()
       return Number(
         page
           .split('\n')

@@ -14,6 +14,7 @@ import { agreementOf, growing, growthOf, latenessOf, printMixed } from './mixed-
 import { mixedRun } from './mixed-run.ts'
 import { overloadRun, percentile, perSecond, printOverload } from './overload-run.ts'
 import { printRestarts, restartRun } from './restart-run.ts'
+import { printRoles, rolesRun } from './roles-run.ts'
 
 // The long forms of test/e2e/durability.test.ts and failing-tenants.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
 // `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`,
@@ -75,6 +76,12 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     const isSteady = slope - 2 * standardError < 1 && growing(report).length + report.idleAfter.sockets.tenant === 0
     return isRight && isInTime && isSteady && report.exitCode === 0
   },
+  async roles(databaseUrl) {
+    const report = await rolesRun(databaseUrl, Number(given ?? 25), true)
+    printRoles(report)
+    const { lost, twice, unknown, untold, ledger } = report
+    return lost + twice + unknown + untold + ledger.summary.wrong === 0 && report.exits.every((code) => code === 0)
+  },
   async restart(databaseUrl) {
     const report = await restartRun(databaseUrl, Number(given ?? 20), rate)
     printRestarts(report)
@@ -122,6 +129,6 @@ else {
     'kill [kills] | fairness [waiting] | restart [restarts]',
     'database | events | dead_tenant | mixed | overload',
   ]
-  console.error(`soak.ts ${counted} | ${timed} [seconds], each with [rate] after it`)
+  console.error(`soak.ts ${counted} | ${timed} [seconds], each with [rate] after it | roles [rate]`)
   process.exitCode = 2
 }

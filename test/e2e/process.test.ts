@@ -89,12 +89,13 @@ describe('a start that cannot be', () => {
     await database.drop()
   })
 
-  it('names a port that is taken', async () => {
+  it('names a port that is taken, of one process and of several', async () => {
     const database = await createTestDatabase()
     const environment = { ...keys(), DATABASE_URL: database.url }
     const first = runRelevo(['serve'], environment)
     const { port } = new URL(await first.listening())
     expect(await lineOf({ ...environment, PORT: port })).toContain('EADDRINUSE')
+    expect(await lineOf({ ...environment, PORT: port, WORKERS: '2' })).toContain('EADDRINUSE')
     first.child.kill('SIGTERM')
     await first.ended()
     await database.drop()

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { catalogue, type MetricFacts } from '../../src/ops/metric-catalogue.ts'
+import { catalogue, type MetricFacts, processRestarts } from '../../src/ops/metric-catalogue.ts'
 import { createMetrics } from '../../src/ops/metrics.ts'
 import { repositoryRoot } from './sources.ts'
 
@@ -20,7 +20,9 @@ const dashboardQueries = panels.flatMap(({ targets = [] }) => targets.map(({ exp
 /** YAML folds lines in the middle of a selector. */
 const ruleQueries = rules.replaceAll(/\n\s+/g, ' ')
 
-const facts = new Map<string, MetricFacts>(Object.values<MetricFacts>(catalogue).map((one) => [one.name, one]))
+const facts = new Map<string, MetricFacts>(
+  [...Object.values<MetricFacts>(catalogue), processRestarts].map((one) => [one.name, one]),
+)
 const others = createMetrics().names.filter((name) => !name.startsWith('relevo_'))
 /** Labels that Prometheus adds. */
 const added = ['job', 'instance']

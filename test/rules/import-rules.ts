@@ -62,9 +62,12 @@ export const folderRules: Readonly<Record<string, Rule>> = {
   },
 }
 
-/** The files beside the folders. `composition`: may import everything, and alone may import config.ts. */
+/** The files beside the folders, and `app/` and `processes/`, the rooms of app.ts and serve.ts. `composition`: may import everything, and alone may import config.ts. */
 export const fileRules: Readonly<Record<string, Rule | 'composition'>> = {
   'app.ts': 'composition',
+  app: 'composition',
+  processes: 'composition',
+  'explain.ts': 'composition',
   'serve.ts': 'composition',
   'cli.ts': 'composition',
   'doctor.ts': 'composition',

@@ -41,6 +41,8 @@ describe('defaults', () => {
       WEBHOOK_USER_AGENT: 'Platica-Webhooks/1.0',
       WEBHOOK_ALLOW_HTTP: false,
       WEBHOOK_ALLOWED_NETWORKS: [],
+      WORKERS: 1,
+      ROLE: 'all',
       API_RATE_LIMIT: 30,
       PAYLOAD_RETENTION_DAYS: 7,
       LOG_RETENTION_DAYS: 30,
@@ -131,6 +133,9 @@ describe('a bad value', () => {
     ['WEBHOOK_USER_AGENT', 'bad-value\n', 'must be printable ASCII'],
     ['WEBHOOK_ALLOW_HTTP', '1', 'must be one of true, false'],
     ['WEBHOOK_ALLOWED_NETWORKS', '127.0.0.0/8,bad-value', 'must be CIDRs, comma-separated, such as 127.0.0.0/8'],
+    ['WORKERS', '0', 'must be from 1 to 64'],
+    ['WORKERS', 'bad-value', 'must be a whole number'],
+    ['ROLE', 'bad-value', 'must be one of all, relay, api, worker'],
     ['LOG_LEVEL', 'bad-value', 'must be one of fatal, error, warn, info, debug, trace, silent'],
   ]
 
@@ -172,10 +177,28 @@ describe('with DATABASE_URL', () => {
     expect(faultOf({ ...external, ADMIN_TOKEN: undefined })).toBe(`ADMIN_TOKEN ${required}`)
   })
 
+  it('is needed by every role that is not all, with what it needs', () => {
+    const required = 'is required with DATABASE_URL'
+    expect(faultOf({ ROLE: 'relay' }).split('; ')).toEqual([
+      'DATABASE_URL is required with ROLE=relay',
+      `MASTER_KEY ${required}`,
+      `ADMIN_TOKEN ${required}`,
+    ])
+    const { MASTER_KEY, ADMIN_TOKEN } = external
+    for (const ROLE of ['relay', 'api', 'worker']) {
+      expect(faultOf({ ROLE, MASTER_KEY, ADMIN_TOKEN })).toBe(`DATABASE_URL is required with ROLE=${ROLE}`)
+      expect(readConfig({ ...external, ROLE }).ROLE).toBe(ROLE)
+    }
+    expect(readConfig({ ROLE: 'all' }).ROLE).toBe('all')
+  })
+
   it('DATABASE_DIRECT_URL names the same database, never that of embedded mode', () => {
     const DATABASE_DIRECT_URL = 'postgres://direct.example/relevo'
     expect(readConfig({ ...external, DATABASE_DIRECT_URL })).toMatchObject({ DATABASE_DIRECT_URL })
-    expect(faultOf({ DATABASE_DIRECT_URL })).toBe('DATABASE_URL is required with DATABASE_DIRECT_URL')
+    const { MASTER_KEY, ADMIN_TOKEN } = external
+    expect(faultOf({ DATABASE_DIRECT_URL, MASTER_KEY, ADMIN_TOKEN })).toBe(
+      'DATABASE_URL is required with DATABASE_DIRECT_URL',
+    )
   })
 
   it('what is missing, short and wrong stands in one line', () => {

@@ -1,0 +1,2 @@
+/** A start that cannot be; the message is one line for the operator. */
+export class StartRefused extends Error {}

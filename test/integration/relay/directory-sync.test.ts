@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto'
+import { pino } from 'pino'
+import postgres from 'postgres'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
+import { Unsealer } from '../../../src/events/webhook-signing.ts'
+import { Directory } from '../../../src/relay/directory.ts'
+import { DirectorySync } from '../../../src/relay/directory-sync.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import { createWorkspace } from '../../../src/storage/workspaces.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { eventually } from '../../support/eventually.ts'
+import { startProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+
+// contract.md §2 DATABASE_DIRECT_URL, §8: notifications are a hint, comparing is the truth.
+const never = 3_600_000
+let made: TestDatabase
+let proxy: TcpProxy
+let sql: postgres.Sql
+const lines: string[] = []
+const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line).msg) })
+
+beforeAll(async () => {
+  made = await createTestDatabase()
+  sql = postgres(made.url, { max: 1 })
+})
+beforeEach(async () => {
+  lines.length = 0
+  proxy = await startProxy(made.url)
+})
+afterAll(async () => {
+  await sql.end()
+  await made.drop()
+})
+
+/** The sessions that listen, by the name that the server shows them under. */
+async function listeners(): Promise<string[]> {
+  const rows = await sql`
+    select application_name from pg_stat_activity where datname = current_database() and query ilike 'listen %'`
+  return rows.map((row) => row.application_name)
+}
+
+/** A directory on this database that listens through the proxy. */
+async function withSync(pollMs: number, listenMs: number, work: (synced: Synced) => Promise<void>): Promise<void> {
+  const directUrl = new URL(proxy.url)
+  directUrl.searchParams.set('application_name', 'direct')
+  const database = openDatabase({ url: made.url, directUrl: directUrl.href, prepare: true })
+  const unsealer = new Unsealer(readMasterKeys(randomBytes(32).toString('base64')), () => undefined)
+  const directory = new Directory(unsealer, { forget: () => undefined, closeBreaker: () => undefined })
+  const checks = { beforeFirstLoad: async () => undefined, firstLoad: () => undefined, refused: () => undefined }
+  const sync = new DirectorySync(database, directory, log, checks, { pollMs, listenMs })
+  const knows = async (name: string) => {
+    const { id } = await createWorkspace(database, name)
+    await eventually(() => !directory.outdated(new Map([[id, 1]])).includes(id) && knownOf(directory).includes(id))
+  }
+  try {
+    await sync.start()
+    expect(directory.loaded).toBe(true)
+    await work({ database, knows })
+  } finally {
+    await sync.close()
+    await database.close()
+    await proxy.close()
+  }
+}
+
+interface Synced {
+  readonly database: Database
+  /** Resolves once the directory knows a workspace that is made now. */
+  knows(name: string): Promise<void>
+}
+
+const knownOf = (directory: Directory) => directory.outdated(new Map())
+
+it('notifications come over the direct URL, and nothing else does', async () => {
+  await withSync(never, never, async ({ knows }) => {
+    expect(await listeners()).toEqual(['direct'])
+    await knows('heard')
+    expect(proxy.openConnections).toBe(1)
+  })
+})
+
+it('where nobody answers there, it loads all the same, finds changes by comparing, and listens once it can', async () => {
+  await proxy.cut()
+  await withSync(20, never, async ({ knows }) => {
+    expect(await listeners()).toEqual([])
+    await knows('compared')
+    expect(lines.filter((line) => line.startsWith('no notifications are heard'))).toHaveLength(1)
+    await proxy.restore()
+    await eventually(async () => (await listeners()).includes('direct'))
+  })
+})
+
+it('a connection that the driver gave up in silence is replaced', async () => {
+  await withSync(20, 50, async () => {
+    await proxy.cut()
+    await eventually(async () => (await listeners()).length === 0)
+    await proxy.restore()
+    await eventually(async () => (await listeners()).includes('direct'))
+  })
+})
