@@ -6,6 +6,11 @@ export function othersIn({ segments }: DeadTenantReport, ...states: readonly Sta
   return figuresOf(segments.filter(({ state }) => states.includes(state)).flatMap(({ others }) => others))
 }
 
+/** The same by Relevo's own clock: what it added. */
+export function addedIn({ segments }: DeadTenantReport, ...states: readonly State[]): Figures {
+  return figuresOf(segments.filter(({ state }) => states.includes(state)).flatMap(({ othersAdded }) => othersAdded))
+}
+
 /** The dead tenant's calls, by whether the breaker had opened in their segment when they came. */
 export function aroundOpening({ dead }: DeadTenantReport): { before: DeadCall[]; after: DeadCall[] } {
   const opened = new Set<number>()
@@ -25,21 +30,22 @@ export function printDeadTenant(report: DeadTenantReport): void {
     `one tenant of ${tenants} at ${rate} exchanges/s, the others together at ${rate}/s; segments of ${seconds} s`,
   )
   for (const segment of segments) printSegment(segment)
-  const without = othersIn(report, 'without')
-  const alive = othersIn(report, 'alive')
-  console.log(
-    `\nthe others' users, the tenant…    calls      p50      p99    p99.9      max ms   p99 by without, by alive`,
-  )
-  for (const state of ['without', 'alive', 'silent', 'unconnectable'] as const) {
-    const figures = othersIn(report, state)
-    const ratios = [without, alive].map(({ p99 }) => (figures.p99 / p99).toFixed(2).padStart(8)).join('  ')
-    console.log(`${state.padEnd(30)} ${row(figures)}            ${ratios}`)
-  }
+  printOthers("the others' users, the tenant…", (...states) => othersIn(report, ...states))
+  printOthers('Relevo’s part of that, its clock', (...states) => addedIn(report, ...states))
   printDead(report)
   const resident = segments.map(({ residentMiB }) => residentMiB)
   console.log(`\nresident memory, MiB              ${resident.map(Math.round).join(' ')}`)
   console.log(`not sent, exit code               ${notSent}, ${exitCode}`)
   for (const [problem, count] of problems) console.log(`problem                           ${count} × ${problem}`)
+}
+
+function printOthers(title: string, of: (...states: readonly State[]) => Figures): void {
+  console.log(`\n${title.padEnd(34)}calls      p50      p99    p99.9      max ms   p99 by without, by alive`)
+  for (const state of ['without', 'alive', 'silent', 'unconnectable'] as const) {
+    const figures = of(state)
+    const ratios = [of('without'), of('alive')].map(({ p99 }) => (figures.p99 / p99).toFixed(2).padStart(8)).join('  ')
+    console.log(`${state.padEnd(30)} ${row(figures)}            ${ratios}`)
+  }
 }
 
 function printSegment({ state, others, residentMiB, relayLoad, coreLoads, lagMs }: Segment): void {
@@ -66,6 +72,7 @@ function printDead(report: DeadTenantReport): void {
   }
   const shielded = after.filter(({ outcome }) => outcome === 'breaker_open')
   const fast = shielded.filter(({ ms }) => ms < 20).length
+  console.log(`  the same by Relevo's clock    ${row(figuresOf(shielded.map(({ relayMs }) => relayMs)))}`)
   console.log(
     `  breaker_open under 20 ms       ${percent(fast / shielded.length)} (${shielded.length - fast} were not)`,
   )

@@ -24,6 +24,8 @@ export interface Segment {
   readonly state: State
   /** Waits of the other tenants' users, ms. */
   readonly others: readonly number[]
+  /** Of those what Relevo added to their webhooks' time, by its own clock, ms: load, tenants and database share a core, and wait for each other there. */
+  readonly othersAdded: readonly number[]
   readonly residentMiB: number
   /** CPU of the relay's process and use of the two cores by all, shares of 1. */
   readonly relayLoad: number
@@ -36,8 +38,13 @@ export interface Segment {
 export interface DeadCall {
   readonly segment: number
   readonly ms: number
+  /** By Relevo's own clock, from the call's arrival to its answer. */
+  readonly relayMs: number
   readonly outcome: string
 }
+
+type Wait = Pick<DeadCall, 'segment' | 'ms'>
+type MeasuredSegment = Omit<Segment, 'othersAdded'> & { readonly from: Date; readonly to: Date }
 
 export interface DeadTenantReport {
   readonly tenants: number
@@ -80,8 +87,8 @@ export async function deadTenantRun(databaseUrl: string, plan: DeadTenantPlan): 
   await one.api('PATCH', `/v1/webhooks/${one.webhookId}`, { timeoutMs: null })
   const problems = new Map<string, number>()
   const load = { problems, othersMeta: inTurn(others.map(({ meta }) => meta)), one, rate, serving }
-  const waits = new Map<string, Omit<DeadCall, 'outcome'>>()
-  const segments: Segment[] = []
+  const waits = new Map<string, Wait>()
+  const measured: MeasuredSegment[] = []
   let notSent = 0
   try {
     // What a process does for the first time is no measure.
@@ -92,10 +99,10 @@ export async function deadTenantRun(databaseUrl: string, plan: DeadTenantPlan): 
       const isDead = state === 'silent' || state === 'unconnectable'
       const ended = (token: string, ms: number) => isDead && waits.set(token, { segment: at, ms })
       const { segment, summaries } = await runSegment(load, state, seconds, ended)
-      segments.push(segment)
+      measured.push(segment)
       notSent += summaries.reduce((sum, summary) => sum + summary.notSent, 0)
     }
-    const dead = await withOutcomes(databaseUrl, one.id, waits)
+    const { dead, segments } = await withLog(databaseUrl, one.id, waits, measured)
     const exitCode = await serving.end()
     return { tenants, rate, seconds, segments, dead, problems, notSent, exitCode }
   } finally {
@@ -120,11 +127,11 @@ async function runSegment(
   state: State,
   seconds: number,
   ended: (flowToken: string, ms: number) => void,
-): Promise<{ segment: Segment; summaries: LoadSummary[] }> {
+): Promise<{ segment: MeasuredSegment; summaries: LoadSummary[] }> {
   const others: number[] = []
   const isDead = state === 'silent' || state === 'unconnectable'
   const cpuBefore = await serving.metric('process_cpu_seconds_total')
-  const [startedAt, coreLoads] = [performance.now(), watchCores()]
+  const [from, startedAt, coreLoads] = [new Date(), performance.now(), watchCores()]
   const summaries = await Promise.all([
     runLoad({ client: othersMeta, rate, seconds, next: () => call('screen', (_, ms) => others.push(ms)) }),
     ...(state === 'without'
@@ -138,6 +145,8 @@ async function runSegment(
   const segment = {
     state,
     others,
+    from,
+    to: new Date(),
     residentMiB: (await serving.metric('process_resident_memory_bytes')) / 1024 / 1024,
     relayLoad: cpuSeconds / ((performance.now() - startedAt) / 1000),
     coreLoads: coreLoads(),
@@ -165,16 +174,25 @@ function inTurn(clients: readonly MetaClient[]): MetaClient {
   }
 }
 
-function withOutcomes(
+function withLog(
   databaseUrl: string,
   workspaceId: string,
-  waits: ReadonlyMap<string, Omit<DeadCall, 'outcome'>>,
-): Promise<DeadCall[]> {
+  waits: ReadonlyMap<string, Wait>,
+  measured: readonly MeasuredSegment[],
+): Promise<{ dead: DeadCall[]; segments: Segment[] }> {
   return readClosedRows(databaseUrl, async (sql) => {
-    const rows = await sql`select flow_token, outcome from exchanges where workspace_id = ${workspaceId} order by id`
-    return rows.flatMap(({ flow_token, outcome }) => {
+    const rows = await sql`
+      select flow_token, outcome, duration_ms from exchanges where workspace_id = ${workspaceId} order by id`
+    const dead = rows.flatMap(({ flow_token, outcome, duration_ms }) => {
       const wait = waits.get(flow_token)
-      return wait === undefined ? [] : [{ ...wait, outcome }]
+      return wait === undefined ? [] : [{ ...wait, relayMs: duration_ms, outcome }]
     })
+    const segments: Segment[] = []
+    for (const segment of measured) {
+      const others = await sql`select duration_ms - webhook_ms as added from exchanges
+        where workspace_id <> ${workspaceId} and created_at between ${segment.from} and ${segment.to} and webhook_ms is not null`
+      segments.push({ ...segment, othersAdded: others.map(({ added }) => added) })
+    }
+    return { dead, segments }
   })
 }
