@@ -35,7 +35,7 @@ export function parseJsonObject(json: string): JsonObject | null {
 
 /** True if JSON text nests deeper than {@link maxJsonDepth}. Counts brackets outside strings; says nothing about validity. */
 export function isTooDeep(json: string): boolean {
-  if (json.length <= 2 * maxJsonDepth) return false
+  if (json.length <= 2 * maxJsonDepth || opensFewer(json)) return false
   let depth = 0
   let inString = false
   for (let i = 0; i < json.length; i++) {
@@ -49,4 +49,15 @@ export function isTooDeep(json: string): boolean {
     } else if (code === 0x7d || code === 0x5d) depth--
   }
   return false
+}
+
+/** Whether there are too few opening brackets to be too deep, those in strings counted too: found without looking at each character. */
+function opensFewer(json: string): boolean {
+  let left = maxJsonDepth
+  for (const bracket of ['{', '[']) {
+    for (let at = json.indexOf(bracket); at >= 0; at = json.indexOf(bracket, at + 1)) {
+      if (--left < 0) return false
+    }
+  }
+  return true
 }

@@ -4,7 +4,7 @@ import { resourceTypeOf, type WebhookEvent } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { texts } from './arrays.ts'
 import { storing } from './database.ts'
-import { byteaOf, textOf } from './json-columns.ts'
+import { base64Of, textOf } from './json-columns.ts'
 
 /** A delivery as it is made. Ids and times are the maker's, so that making it is repeatable. */
 export interface NewDelivery {
@@ -50,13 +50,13 @@ export async function insertDeliveries(sql: postgres.ISql, rows: readonly NewDel
     reason: row.reason,
     created_at: row.createdAt,
   }))
-  await sql.unsafe(insertion, [JSON.stringify(made), JSON.stringify(envelopes.map(byteaOf))], { prepare: true })
+  await sql.unsafe(insertion, [JSON.stringify(made), JSON.stringify(envelopes.map(base64Of))], { prepare: true })
 }
 
 const insertion = `
   insert into deliveries (workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope, flow_id,
     client_id, flow_token_digest, status, reason, due_at, created_at, updated_at)
-  select workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope::bytea, flow_id, client_id,
+  select workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, decode(envelope, 'base64'), flow_id, client_id,
     sha256(convert_to(flow_token, 'UTF8')), case when envelope is null then 'expunged' when reason is null then 'pending'
     else 'exhausted' end, reason, case when envelope is not null and reason is null then created_at end, created_at, created_at
   from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, webhook_id text, event_id uuid, event text,

@@ -6,7 +6,7 @@ import type { AttemptFailure } from '../domain/failure.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { idBounds, texts, within } from './arrays.ts'
 import { storing } from './database.ts'
-import { byteaOf, textOf } from './json-columns.ts'
+import { base64Of, textOf } from './json-columns.ts'
 
 /** A delivery that waits for an attempt. */
 export interface WaitingDelivery {
@@ -134,9 +134,9 @@ const attempting = `
     response_headers, response_body, created_at)
   select t.workspace_id, t.id, t.delivery_id, t.number, t.status, t.failure, t.duration_ms, t.connect_ms, t.head_ms, t.bytes,
     case when d.status <> 'expunged' then t.response_headers::json end,
-    case when d.status <> 'expunged' then t.response_body end, t.created_at
+    case when d.status <> 'expunged' then decode(t.response_body, 'base64') end, t.created_at
   from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, delivery_id uuid, number int, status int,
-    failure text, duration_ms float8, connect_ms float8, head_ms float8, bytes int, response_headers text, response_body bytea,
+    failure text, duration_ms float8, connect_ms float8, head_ms float8, bytes int, response_headers text, response_body text,
     created_at timestamptz)
   join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and ${within('d.id', 2)}
     and ${within('t.delivery_id', 2)}
@@ -162,7 +162,7 @@ function attemptOf({
     bytes: attempt.bytes,
     // As text within the JSON: what a webhook sends is only checked, not read.
     response_headers: responseHeaders === null ? null : textOf(JSON.stringify(responseHeaders)),
-    response_body: byteaOf(attempt.responseBody),
+    response_body: base64Of(attempt.responseBody),
     created_at: attempt.createdAt,
   }
 }

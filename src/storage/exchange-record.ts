@@ -5,7 +5,7 @@ import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { idBounds, within } from './arrays.ts'
 import { storable } from './database.ts'
-import { byteaOf, textOf } from './json-columns.ts'
+import { base64Of, textOf } from './json-columns.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
 
 /** What is known when an exchange is opened: before its webhook is asked. */
@@ -65,8 +65,9 @@ export async function recordExchanges(
 
 const exchangeEvents = subscribableEvents.filter(isExchangeEvent).map((event) => `'${event}'`)
 const closingColumns = 'outcome, reason, duration_ms, webhook_ms, timings, answer, answer_screen, attempt'
-const closingTypes = `outcome text, reason text, duration_ms float8, webhook_ms float8, timings jsonb, answer bytea,
+const closingTypes = `outcome text, reason text, duration_ms float8, webhook_ms float8, timings jsonb, answer text,
   answer_screen text, attempt jsonb`
+const closingValues = closingColumns.replace('answer,', `decode(answer, 'base64'),`)
 /** An exchange without envelope and flow token was expunged since it was opened, and gets no answer. */
 export const isExpunged = `e.envelope is null and e.flow_token is null and e.event in (${exchangeEvents.join()})`
 
@@ -94,14 +95,14 @@ const statement = `
     insert into exchanges (workspace_id, id, created_at, waba_id, event, action, screen, flow_token, flow_token_digest,
       flow_id, client_id, webhook_id, envelope, ${closingColumns})
     select workspace_id, id, created_at, waba_id, event, action, screen, flow_token,
-      sha256(convert_to(flow_token, 'UTF8')), flow_id, client_id, webhook_id, envelope, ${closingColumns}
+      sha256(convert_to(flow_token, 'UTF8')), flow_id, client_id, webhook_id, decode(envelope, 'base64'), ${closingValues}
     from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, created_at timestamptz, waba_id text, event text,
-      action text, screen text, flow_token text, flow_id text, client_id text, webhook_id text, envelope bytea, ${closingTypes})
+      action text, screen text, flow_token text, flow_id text, client_id text, webhook_id text, envelope text, ${closingTypes})
     on conflict (workspace_id, id) do nothing),
   closed as (
     update exchanges e set outcome = t.outcome, reason = t.reason, duration_ms = t.duration_ms, webhook_ms = t.webhook_ms,
       timings = t.timings, attempt = t.attempt,
-      answer = case when ${isExpunged} then null else t.answer end,
+      answer = case when ${isExpunged} then null else decode(t.answer, 'base64') end,
       answer_screen = case when ${isExpunged} then null else t.answer_screen end
     from json_to_recordset($2::text::json) as t(workspace_id text, id uuid, ${closingTypes})
     where e.workspace_id = t.workspace_id and e.id = t.id and ${within('e.id', 4)} and ${within('t.id', 4)})
@@ -127,7 +128,7 @@ export function openingOf(row: OpenedExchange) {
     flow_id: row.flowId,
     client_id: row.clientId,
     webhook_id: row.webhookId,
-    envelope: byteaOf(row.envelope),
+    envelope: base64Of(row.envelope),
   }
 }
 
@@ -139,7 +140,7 @@ export function closingOf(row: ClosedExchange | undefined) {
     duration_ms: row.durationMs,
     webhook_ms: row.webhookMs,
     timings: row.timings,
-    answer: byteaOf(row.answer),
+    answer: base64Of(row.answer),
     answer_screen: textOf(row.answerScreen),
     attempt: row.attempt,
   }

@@ -2,7 +2,7 @@ import type postgres from 'postgres'
 import type { WorkspaceId } from '../../domain/ids.ts'
 import { storing } from '../database.ts'
 import { flowTokenOf, type NewDelivery } from '../deliveries.ts'
-import { byteaOf, textOf } from '../json-columns.ts'
+import { base64Of, textOf } from '../json-columns.ts'
 
 /** As insertDeliveries does, a statement for each row: see recordExchangesByRow. As a part of the transaction `tx`. */
 export async function insertDeliveries(tx: postgres.ISql, rows: readonly NewDelivery[]): Promise<void> {
@@ -12,7 +12,7 @@ export async function insertDeliveries(tx: postgres.ISql, rows: readonly NewDeli
 const insertion = `
   insert into deliveries (workspace_id, id, webhook_id, event_id, event, resource_id, occurred_at, envelope, flow_id, client_id,
     status, reason, due_at, created_at, updated_at, flow_token_digest)
-  values ($1, $2, $3, $4, $5, $6, $7, $8::text::bytea, $9, $10, $11, $12, $13, $14, $14, sha256(convert_to($15, 'UTF8')))
+  values ($1, $2, $3, $4, $5, $6, $7, decode($8::text, 'base64'), $9, $10, $11, $12, $13, $14, $14, sha256(convert_to($15, 'UTF8')))
   on conflict (workspace_id, id) do nothing`
 
 function valuesOf(row: NewDelivery): postgres.ParameterOrJSON<never>[] {
@@ -29,7 +29,7 @@ function valuesOf(row: NewDelivery): postgres.ParameterOrJSON<never>[] {
       event,
       textOf(resourceId),
       occurredAt,
-      byteaOf(envelope),
+      base64Of(envelope),
       flowId,
       clientId,
     ],

@@ -42,18 +42,18 @@ const stateColumns = [
   'expires_at',
 ] as const
 
-/** Bytes come as hexadecimal text, JSON as what it is made of: the driver knows the columns' types. */
+/** Bytes come as base64, JSON as what it is made of: the driver knows the columns' types. */
 const valuesOf = (row: object, columns: readonly string[]) =>
   columns.map((column) => (row as Record<string, unknown>)[column] ?? null)
 
 const opening = `
   insert into exchanges (${openingColumns.join(', ')}, flow_token_digest)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::bytea, sha256(convert_to($8, 'UTF8')))
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, decode($12::text, 'base64'), sha256(convert_to($8, 'UTF8')))
   on conflict (workspace_id, id) do nothing`
 
 const closing = `
   update exchanges e set outcome = $3, reason = $4, duration_ms = $5, webhook_ms = $6, timings = $7, attempt = $8,
-    answer = case when ${isExpunged} then null else $9::text::bytea end,
+    answer = case when ${isExpunged} then null else decode($9::text, 'base64') end,
     answer_screen = case when ${isExpunged} then null else $10 end
   where e.workspace_id = $1 and e.id = $2`
 
