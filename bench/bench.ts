@@ -12,8 +12,8 @@ import { workers } from './parts/workers.ts'
 import { datedRows, keepRows } from './results.ts'
 
 /**
- * `npm run bench -- [part …] [--rows] [--short] [--results <file>] [--exchanges <n>] [--warm-up <n>] [--seconds <n>]`: without parts all, and the log of
- * 10 million rows with `--rows`. `npm run bench -- --quick`: (a) and (i) alone, in under a minute.
+ * `npm run bench -- [part …] [--rows] [--short] [--results <file>] [--exchanges <n>] [--warm-up <n>] [--seconds <n>]
+ * [--wabas <n>] [--log-rows <n>]`: without parts all, and the log of 10 million rows with `--rows`. `npm run bench -- --quick`: (a) and (i) alone, in under a minute.
  */
 const parts: Readonly<Record<string, readonly [title: string, part: Part]>> = {
   a: ['CPU per exchange', cpuOfAnExchange],
@@ -38,6 +38,8 @@ const { values, positionals } = parseArgs({
     exchanges: { type: 'string' },
     'warm-up': { type: 'string' },
     seconds: { type: 'string' },
+    wabas: { type: 'string' },
+    'log-rows': { type: 'string' },
   },
 })
 
@@ -88,5 +90,7 @@ function extent(): Extent {
     exchanges: given(values.exchanges, base.exchanges),
     warmUp: given(values['warm-up'], base.warmUp),
     seconds: given(values.seconds, base.seconds),
+    wabas: given(values.wabas, base.wabas),
+    rows: given(values['log-rows'], base.rows),
   }
 }

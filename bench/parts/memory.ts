@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { writeMessage } from '../../src/simulator/message.ts'
 import { newFlowToken } from '../../src/simulator/simulate.ts'
 import { insideEnvironment, lookInside, type Sample } from '../../test/durability/inside.ts'
@@ -9,29 +11,30 @@ import { type Extent, type Finding, type Part, whole } from '../part.ts'
 import { residentMiBOf } from '../process-cpu.ts'
 import { manyAtOnce } from './throughput.ts'
 
+const restMs = 5000
+
 /** (g): what a WABA that nobody calls costs in memory, with and without its flow key open, and what the process has under load. */
 export const memory: Part = async function* (extent) {
   yield* await idle(extent)
   yield* await atLoad(extent)
 }
 
-/** Each WABA with a workspace, an app secret, a flow key and a webhook of its own. Each figure after a full collection, of a process that was started for it. */
+/** Each WABA with a workspace, an app secret, a flow key and a webhook of its own. Each figure of a process that was started for it and came to rest, after a full collection. */
 async function idle({ wabas }: Extent): Promise<Finding[]> {
   const samples = await withSurroundings(async ({ databaseUrl, tenantUrl }) => {
-    const settings = { ...insideEnvironment({}), MASTER_KEY: Buffer.alloc(32, 7).toString('base64'), PORT: '0' }
-    const first = await serve(databaseUrl, settings)
-    await ready(first)
-    const none = await lookInside(first.relevo)
+    const masterKey = randomBytes(32).toString('base64')
+    const start = (port: string) => serve(databaseUrl, { ...insideEnvironment({}), MASTER_KEY: masterKey, PORT: port })
+    // A first process compiles what later ones read compiled.
+    await (await start('0')).end()
+    const first = await start('0')
+    const none = await atRest(first)
     const registered = await registerWorkspaces(first, wabas, { url: tenantUrl })
-    const { port } = new URL(first.url)
     await first.end()
     // The same port: the tenants' clients call there.
-    const second = await serve(databaseUrl, { ...settings, PORT: port })
-    await ready(second)
-    const all = await lookInside(second.relevo)
+    const second = await start(new URL(first.url).port)
+    const all = await atRest(second)
     await pingAll(registered)
     const called = await lookInside(second.relevo)
-    for (const { meta } of registered) meta.close()
     await second.end()
     return { none, all, called }
   })
@@ -48,9 +51,11 @@ async function idle({ wabas }: Extent): Promise<Finding[]> {
   ]
 }
 
-/** All that is loaded at the start is loaded. */
-async function ready({ url }: Serving): Promise<void> {
+/** Ready, and what a start leaves behind is gone. */
+async function atRest({ url, relevo }: Serving): Promise<Sample> {
   await eventually(async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 60_000, everyMs: 50 })
+  await sleep(restMs)
+  return lookInside(relevo)
 }
 
 /** Opens each one's flow key. */
