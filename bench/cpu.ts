@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createChildren } from '../src/demo/children.ts'
+import type { JsonObject } from '../src/simulator/json.ts'
 import { createMetaClient } from '../src/simulator/meta-client.ts'
 import { pin } from '../test/durability/cores.ts'
 import { playExchanges, type RunningRelevo } from './running-relevo.ts'
@@ -14,12 +15,16 @@ export interface Count {
   readonly measured: number
 }
 
-/** CPU of the relay's process per exchange, ms, of user and system. */
-export async function relayCpuMs({ play, cpuMs }: RunningRelevo, { warmUp, measured }: Count): Promise<number> {
-  await play(warmUp, atOnce)
-  const before = await cpuMs()
-  await play(measured, atOnce)
-  return ((await cpuMs()) - before) / measured
+/** CPU of the relay's process per exchange, ms, of user and system. `payload`: what each exchange has for data. */
+export async function relayCpuMs(
+  { play, cpuMs }: RunningRelevo,
+  { warmUp, measured }: Count,
+  payload?: JsonObject,
+): Promise<number> {
+  await play(warmUp, atOnce, payload)
+  const before = cpuMs()
+  await play(measured, atOnce, payload)
+  return (cpuMs() - before) / measured
 }
 
 /** CPU of one RSA-2048 OAEP decryption, ms, on the core that the relay has. */

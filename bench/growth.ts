@@ -1,4 +1,4 @@
-import postgres from 'postgres'
+import { populate } from './populate.ts'
 import { at, type RunningRelevo, withRelevo } from './running-relevo.ts'
 
 /**
@@ -27,12 +27,7 @@ row('CPU per exchange', (figures) => figures.cpuMs, 'ms')
 row('resident memory', (figures) => figures.residentMiB, 'MiB')
 
 async function measureAt(workspaces: number): Promise<Figures> {
-  const { promise, resolve } = Promise.withResolvers<Figures>()
-  await withRelevo(
-    async (relevo) => resolve(await measure(relevo)),
-    (databaseUrl) => populate(databaseUrl, workspaces),
-  )
-  return promise
+  return withRelevo(measure, { prepare: (databaseUrl) => populate(databaseUrl, workspaces) })
 }
 
 async function measure({ api, play, cpuMs, residentMiB }: RunningRelevo): Promise<Figures> {
@@ -40,10 +35,10 @@ async function measure({ api, play, cpuMs, residentMiB }: RunningRelevo): Promis
   const body = { name: 'W', url: 'https://example.com/hook', events: ['whatsapp.flows.completed'] }
   const posts = await timed(calls, () => api('POST', '/v1/webhooks', body))
   await play(warmUp)
-  const before = await cpuMs()
+  const before = cpuMs()
   await play(exchanges)
-  const spent = ((await cpuMs()) - before) / exchanges
-  return { getMs: at(gets, 0.5), postMs: at(posts, 0.5), cpuMs: spent, residentMiB: await residentMiB() }
+  const spent = (cpuMs() - before) / exchanges
+  return { getMs: at(gets, 0.5), postMs: at(posts, 0.5), cpuMs: spent, residentMiB: residentMiB() }
 }
 
 async function timed(count: number, call: () => Promise<unknown>): Promise<number[]> {
@@ -54,16 +49,4 @@ async function timed(count: number, call: () => Promise<unknown>): Promise<numbe
     times.push(performance.now() - startedAt)
   }
   return times.slice(count / 10)
-}
-
-async function populate(databaseUrl: string, workspaces: number): Promise<void> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined })
-  await sql`insert into workspaces (id, name) select 'ws_' || lpad(n::text, 26, '0'), 'W' from generate_series(1, ${workspaces}::int) n`
-  await sql`
-    insert into webhooks (workspace_id, id, name, url, events, active, header_names, format, breaker_mode)
-    select w.id, 'wh_' || substr(w.id, 4, 24) || lpad(n::text, 2, '0'), 'H', 'https://example.com/hook',
-      array['whatsapp.flows.exchanges'], true, array[]::text[], 'envelope', 'on'
-    from workspaces w, generate_series(1, 10) n`
-  await sql`analyze`
-  await sql.end()
 }

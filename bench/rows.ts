@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import postgres from 'postgres'
 import { migrate } from '../src/migrate.ts'
 import { installCitusStandIn } from '../test/support/citus-stand-in.ts'
 import { relayCpuMs, rsaCpuMs } from './cpu.ts'
+import { cpuMsOf } from './process-cpu.ts'
 import { type RunningRelevo, withRelevo } from './running-relevo.ts'
 
 /**
@@ -46,7 +46,7 @@ async function measure(relevo: RunningRelevo): Promise<void> {
   await sql.end()
 }
 
-await withRelevo(measure, prepare, environment)
+await withRelevo(measure, { prepare, environment })
 
 interface State {
   readonly rows: number
@@ -69,10 +69,4 @@ async function state(sql: postgres.Sql): Promise<State> {
   const processes = await sql`select pid from pg_stat_activity where pid <> pg_backend_pid()`
   const cpuMs = processes.reduce((sum, { pid }) => sum + cpuMsOf(pid), 0)
   return { ...(row as unknown as State), flowResponses: row?.flow_responses, cpuMs }
-}
-
-/** User and system, by the kernel's ticks of 10 ms. */
-function cpuMsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) * 10
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { createChildren } from '../src/demo/children.ts'
 import { type Api, apiOf, text } from '../src/demo/registration.ts'
 import { migrate } from '../src/migrate.ts'
+import type { JsonObject } from '../src/simulator/json.ts'
 import { writeMessage } from '../src/simulator/message.ts'
 import { createMetaClient, type MetaClient } from '../src/simulator/meta-client.ts'
 import { newFlowToken } from '../src/simulator/simulate.ts'
@@ -10,6 +11,7 @@ import { startEmbedded } from '../src/storage/embedded.ts'
 import { pin } from '../test/durability/cores.ts'
 import { freshDataDir, removeEmbedded } from '../test/support/embedded.ts'
 import { type RelevoProcess, runRelevo } from '../test/support/process.ts'
+import { cpuMsOf, residentMiBOf } from './process-cpu.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -21,25 +23,28 @@ export interface RunningRelevo {
   readonly api: Api
   /** The database's superuser URL. */
   readonly databaseUrl: string
-  /** Exchanges, so many at once; throws when an answer is wrong. Absent: one after the other. */
-  play(count: number, atOnce?: number): Promise<void>
-  /** One value of the relay's /metrics. */
-  metric(name: string): Promise<number>
+  /** Exchanges, so many at once; throws when an answer is wrong. Absent: one after the other. `payload`: what each has for data. */
+  play(count: number, atOnce?: number, payload?: JsonObject): Promise<void>
   /** CPU of the relay's process so far, user and system, ms. */
-  cpuMs(): Promise<number>
+  cpuMs(): number
   /** Resident memory of the relay's process, MiB. */
-  residentMiB(): Promise<number>
+  residentMiB(): number
 }
 
-/**
- * The relay on one core, all else on the other. `prepare` runs on the empty, migrated database before Relevo loads it; `environment`: further
- * variables of the relay.
- */
-export async function withRelevo(
-  measure: (relevo: RunningRelevo) => Promise<void>,
-  prepare: (databaseUrl: string) => Promise<void> = async () => {},
-  environment: Record<string, string> = {},
-): Promise<void> {
+export interface Preparation {
+  /** Runs on the empty, migrated database before Relevo loads it. */
+  readonly prepare?: (databaseUrl: string) => Promise<void>
+  /** Further variables of the relay. */
+  readonly environment?: Record<string, string>
+  /** What the tenant puts into its answers besides, bytes. */
+  readonly answerBytes?: number
+}
+
+/** The relay on one core, all else on the other. Returns what was measured. */
+export async function withRelevo<T>(
+  measure: (relevo: RunningRelevo) => Promise<T>,
+  { prepare = async () => {}, environment = {}, answerBytes = 0 }: Preparation = {},
+): Promise<T> {
   pin(process.pid, 1)
   const dataDir = await freshDataDir()
   const server = await startEmbedded({ dataDir })
@@ -63,8 +68,15 @@ export async function withRelevo(
     relevo.push(started)
     const url = await started.listening()
     pin(started.pid, 0)
-    const tenantUrl = await children.start('tenant', ['bench/tenant.ts'], {})
-    await measure({ pid: started.pid, ...(await register(url, adminToken, tenantUrl, server.url)) })
+    const tenantUrl = await children.start('tenant', ['bench/tenant.ts', String(answerBytes)], {})
+    const registered = await register(url, adminToken, tenantUrl)
+    return await measure({
+      ...registered,
+      pid: started.pid,
+      databaseUrl: server.url,
+      cpuMs: () => cpuMsOf(started.pid),
+      residentMiB: () => residentMiBOf(started.pid).now,
+    })
   } finally {
     await children.stop()
     for (const { child, ended } of relevo) {
@@ -80,8 +92,7 @@ async function register(
   url: string,
   adminToken: string,
   tenantUrl: string,
-  databaseUrl: string,
-): Promise<Omit<RunningRelevo, 'pid'>> {
+): Promise<Pick<RunningRelevo, 'api' | 'play'>> {
   const { signal } = new AbortController()
   const admin = apiOf(url, adminToken, signal)
   const workspace = await admin('POST', '/v1/workspaces', { name: 'Bench' })
@@ -92,20 +103,7 @@ async function register(
   await api('POST', '/v1/webhooks', { name: 'Tenant', url: tenantUrl, events: ['whatsapp.flows.exchanges'] })
   const endpointUri = text(waba, 'endpointUri')
   const meta = createMetaClient({ endpointUri, publicKeyPem: text(waba, 'publicKey'), appSecret })
-  const metric = async (name: string) => {
-    const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${adminToken}` } })
-    const line = (await response.text()).split('\n').find((row) => row.startsWith(`${name} `))
-    if (line === undefined) throw new Error(`/metrics has no ${name}`)
-    return Number(line.split(' ')[1])
-  }
-  return {
-    api,
-    databaseUrl,
-    metric,
-    play: (count, atOnce = 1) => playExchanges(meta, count, atOnce),
-    cpuMs: async () => (await metric('process_cpu_seconds_total')) * 1000,
-    residentMiB: async () => (await metric('process_resident_memory_bytes')) / 2 ** 20,
-  }
+  return { api, play: (count, atOnce = 1, payload) => playExchanges(meta, count, atOnce, payload) }
 }
 
 /** The value at a share of the way through sorted values. */
@@ -114,11 +112,18 @@ export function at(values: readonly number[], share: number): number {
 }
 
 /** So many exchanges at once, until `count` are done. Throws when an answer is not the tenant's. */
-export async function playExchanges(meta: MetaClient, count: number, atOnce: number): Promise<void> {
+export async function playExchanges(
+  meta: MetaClient,
+  count: number,
+  atOnce: number,
+  payload?: JsonObject,
+): Promise<void> {
   let left = count
   const one = async () => {
     while (left-- > 0) {
-      const { kind, problem } = await meta.exchange(writeMessage({ name: 'open', action: 'INIT' }, newFlowToken()))
+      const { kind, problem } = await meta.exchange(
+        writeMessage({ name: 'open', action: 'INIT' }, newFlowToken(), payload),
+      )
       if (kind !== 'screen') throw new Error(`an answer was wrong: ${problem ?? kind}`)
     }
   }

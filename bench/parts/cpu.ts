@@ -1,0 +1,23 @@
+import { naiveCpuMs, relayCpuMs, rsaCpuMs } from '../cpu.ts'
+import { type Extent, ms, type Part, times, whole } from '../part.ts'
+import { withRelevo } from '../running-relevo.ts'
+
+/** (a): CPU of the relay's process per exchange beside the CPU of one RSA decryption, 16 at once. */
+export const cpuOfAnExchange: Part = async function* ({ warmUp, exchanges }: Extent) {
+  const before = rsaCpuMs()
+  const spent = await withRelevo((relevo) => relayCpuMs(relevo, { warmUp, measured: exchanges }))
+  const rsa = (before + rsaCpuMs()) / 2
+  yield ['CPU of one RSA-2048 OAEP decryption', ms(rsa)]
+  yield [`CPU per exchange, of ${whole(exchanges)}, 16 at once`, ms(spent)]
+  yield ['ratio rsa', times(spent / rsa)]
+}
+
+/** (i): an endpoint as the public samples are, with the same requests. */
+export const naiveServer: Part = async function* ({ warmUp, exchanges }: Extent) {
+  const before = rsaCpuMs()
+  const spent = await naiveCpuMs({ warmUp, measured: exchanges })
+  const rsa = (before + rsaCpuMs()) / 2
+  yield ['CPU of one RSA-2048 OAEP decryption', ms(rsa)]
+  yield [`CPU of a request to the naive endpoint, of ${whole(exchanges)}`, ms(spent)]
+  yield ['naive endpoint, times RSA', times(spent / rsa)]
+}

@@ -1,0 +1,28 @@
+import { createServer, type Socket } from 'node:net'
+
+/**
+ * `bench/tenant.ts` on plain sockets, byte for byte: beside load and database on the other core, `node:http` takes what the load could use.
+ */
+const body = '{"screen":"NEXT","data":{"greeting":"hello"}}'
+const head = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n'
+const answer = () =>
+  `${head}Content-Length: ${body.length}\r\nDate: ${new Date().toUTCString()}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n${body}`
+
+const server = createServer((socket: Socket) => {
+  let received = ''
+  socket.setNoDelay().setEncoding('latin1')
+  socket.on('error', () => undefined)
+  socket.on('data', (text: string) => {
+    received += text
+    const headEnd = received.indexOf('\r\n\r\n')
+    if (headEnd < 0) return
+    const length = Number(/\r\ncontent-length: *(\d+)/i.exec(received)?.[1])
+    if (received.length < headEnd + 4 + length) return
+    received = received.slice(headEnd + 4 + length)
+    socket.write(answer())
+  })
+})
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address()
+  console.log(`listening on http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`)
+})
