@@ -7,8 +7,8 @@ import { createMetaClient } from '../src/simulator/meta-client.ts'
 import { pin } from '../test/durability/cores.ts'
 import { playExchanges, type RunningRelevo } from './running-relevo.ts'
 
-/** As many at once as keep the group commits busy, and far fewer than a core can do: nothing is shed and nothing waits for long. */
-const atOnce = 16
+/** As many at once as a relay serves whole however slow its machine is (docs/adr/0006-overload.md): the core is busy, nothing is shed. */
+const atOnce = 24
 
 export interface Count {
   readonly warmUp: number

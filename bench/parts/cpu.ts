@@ -2,13 +2,13 @@ import { naiveCpuMs, relayCpuMs, rsaCpuMs } from '../cpu.ts'
 import { type Extent, ms, type Part, times, whole } from '../part.ts'
 import { withRelevo } from '../running-relevo.ts'
 
-/** (a): CPU of the relay's process per exchange beside the CPU of one RSA decryption, 16 at once. */
+/** (a): CPU of the relay's process per exchange beside the CPU of one RSA decryption, 24 at once. */
 export const cpuOfAnExchange: Part = async function* ({ warmUp, exchanges }: Extent) {
   const before = rsaCpuMs()
   const spent = await withRelevo((relevo) => relayCpuMs(relevo, { warmUp, measured: exchanges }))
   const rsa = (before + rsaCpuMs()) / 2
   yield ['CPU of one RSA-2048 OAEP decryption', ms(rsa)]
-  yield [`CPU per exchange, of ${whole(exchanges)}, 16 at once`, ms(spent)]
+  yield [`CPU per exchange, of ${whole(exchanges)}, 24 at once`, ms(spent)]
   yield ['ratio rsa', times(spent / rsa)]
 }
 
