@@ -27,6 +27,27 @@ export async function relayCpuMs(
   return (cpuMs() - before) / measured
 }
 
+/**
+ * The same in turns with RSA, ms, both: a machine that others use too is a fifth faster or slower a minute later. `measured` over all turns.
+ */
+export async function relayAndRsaCpuMs(
+  relevo: RunningRelevo,
+  { warmUp, measured }: Count,
+  turns: number,
+): Promise<{ readonly relay: number; readonly rsa: number }> {
+  await relayCpuMs(relevo, { warmUp, measured: 1 })
+  const [rsas, relays] = [[rsaCpuMs()], [] as number[]]
+  for (let turn = 0; turn < turns; turn++) {
+    relays.push(await relayCpuMs(relevo, { warmUp: 0, measured: Math.ceil(measured / turns) }))
+    rsas.push(rsaCpuMs())
+  }
+  return { relay: mean(relays), rsa: mean(rsas) }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
 /** CPU of one RSA-2048 OAEP decryption, ms, on the core that the relay has. */
 export function rsaCpuMs(): number {
   const args = ['-c', '0', process.execPath, join(import.meta.dirname, 'rsa.ts')]

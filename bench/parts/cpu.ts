@@ -1,15 +1,14 @@
-import { naiveCpuMs, relayCpuMs, rsaCpuMs } from '../cpu.ts'
+import { naiveCpuMs, relayAndRsaCpuMs, rsaCpuMs } from '../cpu.ts'
 import { type Extent, ms, type Part, times, whole } from '../part.ts'
-import { withRelevo } from '../running-relevo.ts'
+import { type RunningRelevo, withRelevo } from '../running-relevo.ts'
 
 /** (a): CPU of the relay's process per exchange beside the CPU of one RSA decryption, 24 at once. */
 export const cpuOfAnExchange: Part = async function* ({ warmUp, exchanges }: Extent) {
-  const before = rsaCpuMs()
-  const spent = await withRelevo((relevo) => relayCpuMs(relevo, { warmUp, measured: exchanges }))
-  const rsa = (before + rsaCpuMs()) / 2
+  const measured = (relevo: RunningRelevo) => relayAndRsaCpuMs(relevo, { warmUp, measured: exchanges }, 10)
+  const { relay, rsa } = await withRelevo(measured)
   yield ['CPU of one RSA-2048 OAEP decryption', ms(rsa)]
-  yield [`CPU per exchange, of ${whole(exchanges)}, 24 at once`, ms(spent)]
-  yield ['ratio rsa', times(spent / rsa)]
+  yield [`CPU per exchange, of ${whole(exchanges)}, 24 at once`, ms(relay)]
+  yield ['ratio rsa', times(relay / rsa)]
 }
 
 /** (i): an endpoint as the public samples are, with the same requests. */
