@@ -44,7 +44,7 @@ export function createSessions(database: Database, recorder: Recorder, budgetMs:
     const timer = setTimeout(end, budgetMs, true)
     const isLate = await Promise.race([written, budget])
     clearTimeout(timer)
-    return isLate ? late : reads.load(query, withAnswers, dueAt - performance.now())
+    return isLate ? late : reads.load(query, { withAnswers, hasWaited: true }, dueAt - performance.now())
   }
 
   return {
@@ -54,12 +54,13 @@ export function createSessions(database: Database, recorder: Recorder, budgetMs:
       const query = { workspaceId, flowToken, action, screen }
       const written = recorder.unsettled(workspaceId, flowToken)
       if (written !== undefined) return loadOnceWritten(written, query, fallsBackToAnswers)
-      return reads.load(query, fallsBackToAnswers, budgetMs)
+      return reads.load(query, { withAnswers: fallsBackToAnswers, hasWaited: false }, budgetMs)
     },
   }
 }
 
 interface Batch {
+  readonly withAnswers: boolean
   readonly queries: SessionQuery[]
   readonly resolves: ((session: Session) => void)[]
   budgetMs: number
@@ -69,8 +70,8 @@ interface Batch {
 class SessionReads {
   readonly #database: Database
   readonly #log: Log
-  /** By whether earlier answers are read too. */
-  readonly #gathering = new Map<boolean, Batch>()
+  /** Apart by whether earlier answers are read too, and whether some of the budget is gone: that must not be short for others. */
+  readonly #gathering = new Map<string, Batch>()
   /** Statements that are past their budget and not done. */
   abandoned = 0
 
@@ -79,13 +80,18 @@ class SessionReads {
     this.#log = log
   }
 
-  load(query: SessionQuery, withAnswers: boolean, budgetMs: number): Promise<Session> {
-    let batch = this.#gathering.get(withAnswers)
+  load(
+    query: SessionQuery,
+    { withAnswers, hasWaited }: { readonly withAnswers: boolean; readonly hasWaited: boolean },
+    budgetMs: number,
+  ): Promise<Session> {
+    const name = `${withAnswers} ${hasWaited}`
+    let batch = this.#gathering.get(name)
     if (batch === undefined) {
-      batch = { queries: [], resolves: [], budgetMs }
-      this.#gathering.set(withAnswers, batch)
+      batch = { withAnswers, queries: [], resolves: [], budgetMs }
+      this.#gathering.set(name, batch)
       // After all exchanges that begin in this turn, and before the driver writes.
-      process.nextTick(() => this.#send(withAnswers))
+      process.nextTick(() => this.#send(name))
     }
     batch.budgetMs = Math.min(batch.budgetMs, budgetMs)
     batch.queries.push(query)
@@ -94,9 +100,9 @@ class SessionReads {
     return promise
   }
 
-  #send(withAnswers: boolean): void {
-    const batch = this.#gathering.get(withAnswers)
-    this.#gathering.delete(withAnswers)
+  #send(name: string): void {
+    const batch = this.#gathering.get(name)
+    this.#gathering.delete(name)
     if (batch === undefined) return
     let isLate = false
     const timer = setTimeout(() => {
@@ -104,13 +110,13 @@ class SessionReads {
       this.abandoned++
       for (const resolve of batch.resolves) resolve(late)
     }, batch.budgetMs)
-    void this.#read(batch, withAnswers).finally(() => {
+    void this.#read(batch).finally(() => {
       clearTimeout(timer)
       if (isLate) this.abandoned--
     })
   }
 
-  async #read({ queries, resolves }: Batch, withAnswers: boolean): Promise<void> {
+  async #read({ withAnswers, queries, resolves }: Batch): Promise<void> {
     try {
       const { reads, backend } = this.#database
       const stored = await storageOn(backend).loadSessions(reads, queries, withAnswers)
