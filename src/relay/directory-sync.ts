@@ -40,6 +40,8 @@ export class DirectorySync {
   readonly #hinted = new Set<WorkspaceId>()
   #listening: Listening | null = null
   #listenedAt = 0
+  /** The pool of the time: another one means that the database was seen away, and may be another server now. */
+  #listenedBeside: Database['sql'] | null = null
   #listeningAnew: Promise<void> | null = null
   #isDeaf = false
   #running: Promise<void> | null = null
@@ -103,7 +105,7 @@ export class DirectorySync {
   async #compare(): Promise<void> {
     try {
       // Not awaited: where nobody answers there, this comparison is all there is.
-      if (this.#listening?.ended !== false || performance.now() - this.#listenedAt > this.#times.listenMs) {
+      if (this.#listensInVain()) {
         this.#listeningAnew ??= this.#listen().finally(() => {
           this.#listeningAnew = null
         })
@@ -116,9 +118,19 @@ export class DirectorySync {
     }
   }
 
+  /** A primary that was switched over from keeps its connections, and notifies of nothing. */
+  #listensInVain(): boolean {
+    return (
+      this.#listening?.ended !== false ||
+      this.#listenedBeside !== this.#database.sql ||
+      performance.now() - this.#listenedAt > this.#times.listenMs
+    )
+  }
+
   /** Never throws: without notifications changes come by the timer. */
   async #listen(): Promise<void> {
     const before = this.#listening
+    this.#listenedBeside = this.#database.sql
     try {
       this.#listening = await listenForConfig(this.#database.directUrl, (workspaceId) => {
         // Hints of one transaction come together and are followed together: a WABA that moves has two.

@@ -33,12 +33,20 @@ afterAll(async () => {
   await made.drop()
 })
 
-/** The sessions that listen, by the name that the server shows them under. */
-async function listeners(): Promise<string[]> {
-  const rows = await sql`
-    select application_name from pg_stat_activity where datname = current_database() and query ilike 'listen %'`
-  return rows.map((row) => row.application_name)
+interface Listener {
+  /** The session's process. */
+  readonly pid: number
+  /** What the session says of itself. */
+  readonly name: string
 }
+
+async function listeners(): Promise<Listener[]> {
+  return await sql<Listener[]>`
+    select pid, application_name as name from pg_stat_activity
+    where datname = current_database() and query ilike 'listen %'`
+}
+
+const isListening = async () => (await listeners()).some(({ name }) => name === 'direct')
 
 /** A directory on this database that listens through the proxy. */
 async function withSync(pollMs: number, listenMs: number, work: (synced: Synced) => Promise<void>): Promise<void> {
@@ -74,7 +82,7 @@ const knownOf = (directory: Directory) => directory.outdated(new Map())
 
 it('notifications come over the direct URL, and nothing else does', async () => {
   await withSync(never, never, async ({ knows }) => {
-    expect(await listeners()).toEqual(['direct'])
+    expect(await listeners()).toMatchObject([{ name: 'direct' }])
     await knows('heard')
     expect(proxy.openConnections).toBe(1)
   })
@@ -87,7 +95,7 @@ it('where nobody answers there, it loads all the same, finds changes by comparin
     await knows('compared')
     expect(lines.filter((line) => line.startsWith('no notifications are heard'))).toHaveLength(1)
     await proxy.restore()
-    await eventually(async () => (await listeners()).includes('direct'))
+    await eventually(isListening)
   })
 })
 
@@ -96,6 +104,21 @@ it('a connection that the driver gave up in silence is replaced', async () => {
     await proxy.cut()
     await eventually(async () => (await listeners()).length === 0)
     await proxy.restore()
-    await eventually(async () => (await listeners()).includes('direct'))
+    await eventually(isListening)
+  })
+})
+
+it('another primary is listened to within a comparison: the old one need not end its connections', async () => {
+  await withSync(20, never, async ({ database }) => {
+    const [before] = await listeners()
+    await eventually(() => {
+      const pool = database.sql
+      database.renew()
+      return database.sql !== pool
+    })
+    await eventually(async () => {
+      const [now, ...others] = await listeners()
+      return now !== undefined && others.length === 0 && now.pid !== before?.pid
+    })
   })
 })
