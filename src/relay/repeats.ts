@@ -25,8 +25,10 @@ interface Kept {
  * another answer under the same AES key and inverted IV would be GCM nonce reuse.
  */
 export class Repeats {
-  // A Map keeps the order of insertion, so the first entry is the oldest.
   readonly #kept = new Map<string, Kept>()
+  /** In the order of insertion. One walk that goes on: each from the start passes all that was deleted since the Map last grew, up to 100 µs of it. */
+  #walk = this.#kept.entries()
+  #oldest: [string, Kept] | undefined
   readonly #now: () => number
   #characters = 0
 
@@ -70,11 +72,23 @@ export class Repeats {
   }
 
   #trim(): void {
-    for (const [name, kept] of this.#kept) {
+    for (let oldest = this.#findOldest(); oldest !== undefined; oldest = this.#findOldest()) {
+      const [name, { until }] = oldest
       const full = this.#characters > limits.characters || this.#kept.size > limits.count
-      if (!full && kept.until > this.#now()) return
+      if (!full && until > this.#now()) return
       this.#drop(name)
     }
+  }
+
+  #findOldest(): [string, Kept] | undefined {
+    while (this.#oldest === undefined || this.#kept.get(this.#oldest[0]) !== this.#oldest[1]) {
+      this.#oldest = this.#walk.next().value
+      if (this.#oldest !== undefined) continue
+      // A walk that came to its end does not go on.
+      this.#walk = this.#kept.entries()
+      if (this.#kept.size === 0) return undefined
+    }
+    return this.#oldest
   }
 
   #drop(name: string): void {

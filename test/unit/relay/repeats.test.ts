@@ -126,6 +126,39 @@ describe('what is kept', () => {
     expect([isKept('other'), isKept('a'), repeats.size]).toEqual([true, true, 2])
   })
 
+  it('is what a model keeps, whatever comes again, fails and expires', async () => {
+    const name = fc.constantFrom('a', 'b', 'c', 'd', 'e')
+    const step = fc.oneof(
+      fc.record({ does: fc.constant('keep' as const), name }),
+      fc.record({ does: fc.constant('fail' as const), name }),
+      fc.record({ does: fc.constant('pass' as const), ms: fc.nat({ max: tenMinutesMs }) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        repeats = new Repeats(() => nowMs)
+        let model: { readonly name: string; readonly until: number }[] = []
+        for (const it of steps) {
+          if (it.does === 'pass') nowMs += it.ms
+          else {
+            model = model.filter(({ name }) => name !== it.name)
+            if (it.does === 'keep') {
+              await keep(it.name)
+              model.push({ name: it.name, until: nowMs + tenMinutesMs })
+              model = model.filter(({ until }) => until > nowMs)
+            } else {
+              repeats.keep(it.name, Promise.reject(new Error('made up')), noAction)
+              await settled()
+            }
+          }
+          const alive = model.filter(({ until }) => until > nowMs).map(({ name }) => name)
+          expect(['a', 'b', 'c', 'd', 'e'].filter(isKept)).toEqual(alive.toSorted())
+          expect(repeats.size).toBe(model.length)
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   it('is not made heavier by an answer whose place another took before it came', async () => {
     const { promise, resolve } = Promise.withResolvers<MetaAnswer>()
     repeats.keep('a', promise, noAction)
