@@ -34,28 +34,31 @@ async function idle({ wabas }: Extent): Promise<Finding[]> {
     const second = await start(new URL(first.url).port)
     const all = await atRest(second)
     await pingAll(registered)
-    const called = await lookInside(second.relevo)
+    const called = await lookInside(second.relevo, true)
     await second.end()
     return { none, all, called }
   })
   const each = (more: Sample, less: Sample) => {
     // Bytes of one are MB of a million: thousandths of that of a thousand.
     const megabytes = (of: (sample: Sample) => number) => `${((of(more) - of(less)) / wabas / 1000).toFixed(2)} MB`
-    return `${megabytes((s) => s.heapBytes)} heap, ${megabytes((s) => s.externalBytes)} outside, ${megabytes((s) => s.residentBytes)} resident`
+    return `${megabytes(heapOf)} heap, ${megabytes((s) => s.externalBytes)} outside, ${megabytes((s) => s.residentBytes)} resident`
   }
   const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
   return [
-    ['idle, no WABA: heap; resident', `${mebibytes(samples.none.heapBytes)}; ${mebibytes(samples.none.residentBytes)}`],
+    ['idle, no WABA: heap; resident', `${mebibytes(heapOf(samples.none))}; ${mebibytes(samples.none.residentBytes)}`],
     [`per 1,000 idle WABAs, of ${whole(wabas)}`, each(samples.all, samples.none)],
     ['per 1,000 WABAs, called once each', each(samples.called, samples.none)],
   ]
 }
 
+/** A walk over the heap collects first, so there is a figure. */
+const heapOf = ({ heapBytes }: Sample) => heapBytes ?? Number.NaN
+
 /** Ready, and what a start leaves behind is gone. */
 async function atRest({ url, relevo }: Serving): Promise<Sample> {
   await eventually(async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 60_000, everyMs: 50 })
   await sleep(restMs)
-  return lookInside(relevo)
+  return lookInside(relevo, true)
 }
 
 /** Opens each one's flow key. */

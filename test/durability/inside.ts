@@ -5,14 +5,13 @@ import type { InsideView, Peer } from './inside-view.ts'
 
 /** What a Relevo that is to be looked into starts with. `peers`: URLs by who listens there. */
 export const insideEnvironment = (peers: Partial<Record<Peer, string>>): Record<string, string> => ({
-  NODE_OPTIONS: `--expose-gc --disable-warning=ExperimentalWarning --import ${fileURLToPath(new URL('inside-view.ts', import.meta.url))}`,
+  NODE_OPTIONS: `--disable-warning=ExperimentalWarning --import ${fileURLToPath(new URL('inside-view.ts', import.meta.url))}`,
   INSIDE_PEERS: JSON.stringify(Object.entries(peers).map(([peer, url]) => [Number(new URL(url).port), peer])),
 })
 
-/** A look into the process, and between which moments of our clock it stood still for that. */
+/** A look into the process, and when by our clock. */
 export interface Sample extends InsideView {
   readonly askedAt: number
-  readonly doneAt: number
 }
 
 /** `walksHeap`: counts objects too, which takes long. */
@@ -25,7 +24,7 @@ export async function lookInside({ child, output }: RelevoProcess, walksHeap = f
     return linesOf(output())[printed]
   }
   const line = await eventually(lookAtOutput, { timeoutMs: 30_000, everyMs: 5 })
-  return { ...(JSON.parse(line.slice(prefix.length)) as InsideView), askedAt, doneAt: performance.now() }
+  return { ...(JSON.parse(line.slice(prefix.length)) as InsideView), askedAt }
 }
 
 /** What a process printed besides: whatever its log has, warnings of Node, errors nobody handled. */

@@ -52,20 +52,15 @@ export interface Lateness {
   readonly fromMeta: Figures
   /** Before the deadline, by either clock. */
   readonly early: number
-  /** Left out: the process stood still for a look into it. */
-  readonly leftOut: number
 }
 
-export function latenessOf({ log, calls, deeds, samples }: MixedReport): Lateness {
+export function latenessOf({ log, calls, deeds }: MixedReport): Lateness {
   const timeouts = log.flatMap((row) => {
     const [call, deed] = [calls.get(row.flow_token), deeds.get(row.flow_token)]
     return row.outcome === 'timeout' && call !== undefined && deed !== undefined ? [{ row, call, deed }] : []
   })
-  const isClear = ({ call }: (typeof timeouts)[number]) =>
-    !samples.some(({ askedAt, doneAt }) => askedAt <= call.answeredAt && doneAt + 50 >= call.sentAt)
-  const clear = timeouts.filter(isClear)
   const late = (msOf: (timeout: (typeof timeouts)[number]) => number) =>
-    figuresOf(clear.map((timeout) => msOf(timeout) - deadlineMs))
+    figuresOf(timeouts.map((timeout) => msOf(timeout) - deadlineMs))
   const isEarly = ({ row, call }: (typeof timeouts)[number]) =>
     (row.webhook_ms ?? 0) < deadlineMs || call.answeredAt - call.sentAt < deadlineMs
   return {
@@ -76,18 +71,22 @@ export function latenessOf({ log, calls, deeds, samples }: MixedReport): Latenes
     fromTenant: late(({ call, deed }) => call.answeredAt - deed.at),
     fromMeta: late(({ call }) => call.answeredAt - call.sentAt),
     early: timeouts.filter(isEarly).length,
-    leftOut: timeouts.length - clear.length,
   }
 }
 
 /** What grows by the hour after the warm-up, with standard errors. */
 export function growthOf({ samples, startedAt, warmUpSeconds }: MixedReport) {
   const warm = samples.filter(({ askedAt }) => askedAt >= startedAt + warmUpSeconds * 1000)
-  const perHour = (of: (sample: Sample) => number) =>
-    slopeOf(warm.map((sample) => [(sample.askedAt - startedAt) / 3_600_000, of(sample)] as const))
+  const perHour = (of: (sample: Sample) => number | null) =>
+    slopeOf(
+      warm.flatMap((sample) => {
+        const value = of(sample)
+        return value === null ? [] : [[(sample.askedAt - startedAt) / 3_600_000, value] as const]
+      }),
+    )
   return {
     samples: warm.length,
-    heapMB: perHour(({ heapBytes }) => heapBytes / 1e6),
+    heapMB: perHour(({ heapBytes }) => heapBytes && heapBytes / 1e6),
     externalMB: perHour(({ externalBytes }) => externalBytes / 1e6),
     residentMB: perHour(({ residentBytes }) => residentBytes / 1e6),
     socketsOfMeta: perHour(({ sockets }) => sockets.meta),
@@ -136,8 +135,8 @@ export function printMixed(report: MixedReport): void {
   for (const line of report.complaints.slice(0, 10)) console.log(`  ${line.slice(0, 300)}`)
 }
 
-function printLateness({ attempt, handed, fromTenant, fromMeta, early, leftOut }: Lateness): void {
-  console.log(`fallbacks at the deadline ${attempt.count} (and ${leftOut} while the heap was measured), early ${early}`)
+function printLateness({ attempt, handed, fromTenant, fromMeta, early }: Lateness): void {
+  console.log(`fallbacks at the deadline ${attempt.count}, early ${early}`)
   console.log(`  late by                      p50      p99    p99.9      max ms`)
   const rows = {
     'request ended (relay)': attempt,
@@ -160,7 +159,7 @@ function printInside(report: MixedReport): void {
     const second =
       sample === idleBefore ? 'idle' : sample === idleAfter ? 'idle' : ((sample.askedAt - startedAt) / 1000).toFixed(0)
     const megabytes = [sample.heapBytes, sample.externalBytes, sample.residentBytes].map((bytes) =>
-      (bytes / 1e6).toFixed(1),
+      bytes === null ? '-' : (bytes / 1e6).toFixed(1),
     )
     const { timers, listeners, keptAnswers, sockets } = sample
     const counts = [
