@@ -2,6 +2,7 @@ import { createServer, type Socket } from 'node:net'
 
 /**
  * `bench/tenant.ts` on plain sockets, byte for byte: beside load and database on the other core, `node:http` takes what the load could use.
+ * At `/after/20` it takes 20 ms.
  */
 const body = '{"screen":"NEXT","data":{"greeting":"hello"}}'
 const head = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n'
@@ -18,8 +19,10 @@ const server = createServer((socket: Socket) => {
     if (headEnd < 0) return
     const length = Number(/\r\ncontent-length: *(\d+)/i.exec(received)?.[1])
     if (received.length < headEnd + 4 + length) return
+    const [, thinksMs] = /^POST \/after\/(\d+) /.exec(received) ?? []
     received = received.slice(headEnd + 4 + length)
-    socket.write(answer())
+    if (thinksMs === undefined) socket.write(answer())
+    else setTimeout(() => socket.write(answer()), Number(thinksMs))
   })
 })
 server.listen(0, '127.0.0.1', () => {

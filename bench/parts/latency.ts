@@ -1,31 +1,48 @@
 import { readClosedRows } from '../../test/durability/closed-rows.ts'
-import { figuresOf } from '../../test/durability/figures.ts'
+import { type Figures, figuresOf } from '../../test/durability/figures.ts'
 import { closedLoad, openLoad, type Tally } from '../../test/durability/overload-load.ts'
-import { type LoadedRelevo, startLoaded, withSurroundings } from '../loaded-relevo.ts'
-import { type Finding, ms, type Part, whole } from '../part.ts'
+import { type LoadedRelevo, type Surroundings, startLoaded, withSurroundings } from '../loaded-relevo.ts'
+import { type Extent, type Finding, ms, type Part, whole } from '../part.ts'
 import { manyAtOnce, wrongIn } from './throughput.ts'
+
+/** What a webhook on another machine takes at least. */
+const thinksMs = 20
 
 /**
  * (c): what Relevo adds, total less webhook time by the rows' own clocks, and what Meta's side saw in all; one at a time, at half and at four
- * fifths of the capacity that is found first. Calls come when a plan says so, whatever came of those before.
+ * fifths of the capacity that is found first. Calls come when a plan says so, whatever came of those before. An answer waits for its row, which is
+ * written while the tenant thinks: so once with a tenant that answers at once, and once with one that takes 20 ms.
  */
-export const latency: Part = async function* ({ warmUp, seconds }) {
-  const findings = await withSurroundings(async (surroundings) => {
-    const relevo = await startLoaded(surroundings)
-    await relevo.play(warmUp, 16)
-    const { replied, seconds: took } = await closedLoad(relevo.call, manyAtOnce, Math.min(15, seconds))
-    const capacity = replied / took
-    const loads: [string, () => Promise<Tally>][] = [
-      ['one at a time', () => closedLoad(relevo.call, 1, seconds)],
-      [`at 50 %, ${whole(capacity / 2)}/s`, () => openLoad(relevo.call, capacity / 2, seconds)],
-      [`at 80 %, ${whole(capacity * 0.8)}/s`, () => openLoad(relevo.call, capacity * 0.8, seconds)],
-    ]
-    const found: Finding[] = [['capacity that loads are shares of', `${whole(capacity)}/s`]]
-    for (const [name, load] of loads) found.push(...(await measure(relevo, name, load)))
-    await relevo.end()
-    return found
+export const latency: Part = async function* (extent) {
+  const atOnce = await withSurroundings((surroundings) => measureAll(surroundings, extent, null))
+  yield ['capacity that loads are shares of', `${whole(atOnce.capacity)}/s`]
+  yield* atOnce.findings
+  const slower = await withSurroundings((surroundings) => {
+    const tenantUrl = new URL(`/after/${thinksMs}`, surroundings.tenantUrl).href
+    return measureAll({ ...surroundings, tenantUrl }, extent, atOnce.capacity)
   })
-  yield* findings
+  for (const [what, figure] of slower.findings) yield [`tenant takes ${thinksMs} ms, ${what}`, figure]
+}
+
+/** `known`: the capacity; null: it is found. */
+async function measureAll(surroundings: Surroundings, { warmUp, seconds }: Extent, known: number | null) {
+  const relevo = await startLoaded(surroundings)
+  await relevo.play(warmUp, 16)
+  const capacity = known ?? (await findCapacity(relevo, Math.min(15, seconds)))
+  const loads: [string, () => Promise<Tally>][] = [
+    ['one at a time', () => closedLoad(relevo.call, 1, seconds)],
+    [`at 50 %, ${whole(capacity / 2)}/s`, () => openLoad(relevo.call, capacity / 2, seconds)],
+    [`at 80 %, ${whole(capacity * 0.8)}/s`, () => openLoad(relevo.call, capacity * 0.8, seconds)],
+  ]
+  const findings: Finding[] = []
+  for (const [name, load] of loads) findings.push(...(await measure(relevo, name, load)))
+  await relevo.end()
+  return { capacity, findings }
+}
+
+async function findCapacity({ call }: LoadedRelevo, seconds: number): Promise<number> {
+  const { replied, seconds: took } = await closedLoad(call, manyAtOnce, seconds)
+  return replied / took
 }
 
 async function measure(relevo: LoadedRelevo, name: string, load: () => Promise<Tally>): Promise<Finding[]> {
@@ -37,13 +54,19 @@ async function measure(relevo: LoadedRelevo, name: string, load: () => Promise<T
   const since = new Date()
   const tally = await load()
   const [sum, count] = await waitsOf()
-  const added = figuresOf(await addedSince(relevo.databaseUrl, since))
+  const { added, steps } = await addedSince(relevo.databaseUrl, since)
   const seen = figuresOf(tally.latencies)
   const line = (figures: typeof added) =>
     [figures.p50, figures.p99, figures.p999].map((value) => value.toFixed(2)).join(', ')
   const findings: Finding[] = [
     [`${name}: added latency p50, p99, p99.9`, `${line(added)} ms, of ${whole(added.count)}`],
     [`${name}: at Meta’s side, with the tenant’s time`, `${line(seen)} ms`],
+    [
+      `${name}: of it, mean of ${Object.keys(steps).join(', ')}`,
+      `${Object.values(steps)
+        .map((value) => value.toFixed(2))
+        .join(', ')} ms`,
+    ],
     [`${name}: of it, mean wait for the row`, ms(((sum - sumBefore) / (count - countBefore)) * 1000, 2)],
   ]
   // The load's own delay is in neither figure, and says whether the plan was kept.
@@ -52,10 +75,13 @@ async function measure(relevo: LoadedRelevo, name: string, load: () => Promise<T
   return findings
 }
 
-function addedSince(databaseUrl: string, since: Date): Promise<number[]> {
+/** Of the exchanges that were answered: what each had besides its webhook's time, ms, and the mean of each step. */
+function addedSince(databaseUrl: string, since: Date): Promise<{ added: Figures; steps: Record<string, number> }> {
   return readClosedRows(databaseUrl, async (sql) => {
     const rows = await sql`
-      select duration_ms - webhook_ms as added from exchanges where outcome = 'replied' and created_at >= ${since}`
-    return rows.map(({ added }) => Number(added))
+      select duration_ms - webhook_ms as added, timings from exchanges where outcome = 'replied' and created_at >= ${since}`
+    const mean = (step: string) => rows.reduce((sum, { timings }) => sum + Number(timings[step]), 0) / rows.length
+    const steps = ['verify', 'decrypt', 'enrich', 'encrypt'].map((step) => [step, mean(step)])
+    return { added: figuresOf(rows.map(({ added }) => Number(added))), steps: Object.fromEntries(steps) }
   })
 }
