@@ -84,7 +84,7 @@ export class Repeats {
     while (this.#oldest === undefined || this.#kept.get(this.#oldest[0]) !== this.#oldest[1]) {
       this.#oldest = this.#walk.next().value
       if (this.#oldest !== undefined) continue
-      // A walk that came to its end does not go on.
+      // A walk that came to its end yields nothing any more, whatever is kept later.
       this.#walk = this.#kept.entries()
       if (this.#kept.size === 0) return undefined
     }

@@ -86,6 +86,14 @@ describe('what is kept', () => {
     expect(['a', 'b', 'c', 'd', 'e'].map(isKept)).toEqual([false, true, true, true, true])
   })
 
+  it('is bounded as before after an answer that alone was too heavy, and left nothing', async () => {
+    await keep('heavy', 'x'.repeat(33 * 1024 * 1024))
+    expect([isKept('heavy'), repeats.size]).toEqual([false, 0])
+    const elevenMi = 'x'.repeat(11 * 1024 * 1024)
+    for (const name of ['a', 'b', 'c']) await keep(name, elevenMi)
+    expect(['a', 'b', 'c'].map(isKept)).toEqual([false, true, true])
+  })
+
   it('counts anew after what was let go', async () => {
     const sixteenMi = 'x'.repeat(16 * 1024 * 1024)
     for (const name of ['a', 'b', 'c', 'd']) await keep(name, sixteenMi)
