@@ -86,7 +86,7 @@ export function growthOf({ samples, startedAt, warmUpSeconds }: MixedReport) {
     )
   return {
     samples: warm.length,
-    heapMB: perHour(({ heapBytes }) => heapBytes && heapBytes / 1e6),
+    heapMB: perHour(({ heapBytes }) => (heapBytes === null ? null : heapBytes / 1e6)),
     externalMB: perHour(({ externalBytes }) => externalBytes / 1e6),
     residentMB: perHour(({ residentBytes }) => residentBytes / 1e6),
     socketsOfMeta: perHour(({ sockets }) => sockets.meta),
