@@ -17,6 +17,7 @@ const youngMs = 60_000
 const endMs = 29_000
 
 const childFile = fileURLToPath(new URL('./child.ts', import.meta.url))
+const runtime = fileURLToPath(new URL('../runtime.ts', import.meta.url))
 
 interface Child {
   readonly process: ChildProcess
@@ -75,16 +76,19 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
   }
 
   #start(): void {
-    const process = fork(childFile, [], { serialization: 'advanced' })
-    const ended = once(process, 'exit').catch(() => undefined)
-    const child: Child = { process, listens: false, startedAt: performance.now(), ended }
+    const started = fork(childFile, [], {
+      serialization: 'advanced',
+      execArgv: [...process.execArgv, '--import', runtime],
+    })
+    const ended = once(started, 'exit').catch(() => undefined)
+    const child: Child = { process: started, listens: false, startedAt: performance.now(), ended }
     const othersServe = [...this.#children].some(({ listens }) => listens)
     this.#children.add(child)
-    this.#metrics.add(process)
-    process.on('message', (message: FromChild) => this.#hear(child, message))
-    process.on('error', (error) => this.#log.error({ error }, 'a process cannot be started or reached'))
+    this.#metrics.add(started)
+    started.on('message', (message: FromChild) => this.#hear(child, message))
+    started.on('error', (error) => this.#log.error({ error }, 'a process cannot be started or reached'))
     void child.ended.then(() => this.#ended(child))
-    say(process, { kind: 'start', config: { ...this.#config, PORT: this.#port }, othersServe })
+    say(started, { kind: 'start', config: { ...this.#config, PORT: this.#port }, othersServe })
   }
 
   #hear(child: Child, message: FromChild): void {

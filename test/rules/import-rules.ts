@@ -70,6 +70,8 @@ export const fileRules: Readonly<Record<string, Rule | 'composition'>> = {
   'explain.ts': 'composition',
   'serve.ts': 'composition',
   'cli.ts': 'composition',
+  'commands.ts': 'composition',
+  'runtime.ts': 'composition',
   'doctor.ts': 'composition',
   'config.ts': { from: ['crypto', 'egress', 'ops', 'storage'], packages: ['zod'], node: [] },
   // Beside the folders because storage knows no queue.
