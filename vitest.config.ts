@@ -7,8 +7,8 @@ const withoutDatabase = ['test/unit/**/*.test.ts', 'test/rules/**/*.test.ts']
 export default defineConfig({
   test: {
     pool: 'forks',
-    // The machines that run this have two cores; with two files at once they were 60 % busy, because tests wait for deadlines.
-    maxWorkers: 3,
+    // The machines that run this have two cores, and one of them is PostgreSQL's.
+    maxWorkers: 2,
     teardownTimeout: 30_000,
     projects: [
       { extends: true, test: { name: 'plain', include: withoutDatabase, ...limits } },
