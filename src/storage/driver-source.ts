@@ -1,7 +1,7 @@
 /**
  * V8 makes a function in the old generation where it is written as the value of an assignment to a property (`this.resolve = x => …`), and so keeps what
  * the function can reach until the next collection of that generation. postgres.js makes such functions for each statement, which reach its parameters
- * and rows: all of it grew old, young collections took 35 ms in place of 5. The same functions, named first, die young.
+ * and rows: all of it grew old, young collections took 33 ms in place of 3 to 6 (bench/notes.md). The same functions, named first, die young.
  */
 const mends: Readonly<Record<string, readonly (readonly [from: string, to: string])[]>> = {
   'query.js': [

@@ -71,7 +71,7 @@ export const fileRules: Readonly<Record<string, Rule | 'composition'>> = {
   'serve.ts': 'composition',
   'cli.ts': 'composition',
   'commands.ts': 'composition',
-  'runtime.ts': 'composition',
+  'runtime.ts': { from: ['storage'], packages: [], node: ['module', 'v8'] },
   'doctor.ts': 'composition',
   'config.ts': { from: ['crypto', 'egress', 'ops', 'storage'], packages: ['zod'], node: [] },
   // Beside the folders because storage knows no queue.

@@ -26,6 +26,11 @@ describe('the driver’s source', () => {
     expect(mendDriverSource('bytes.js', sourceOf('bytes.js'))).toBe(sourceOf('bytes.js'))
   })
 
+  it('is mended before the commands load it: all that src/cli.ts imports at once is runtime.ts', () => {
+    const cli = readFileSync(new URL('../../../src/cli.ts', import.meta.url), 'utf8')
+    expect([...cli.matchAll(/^import\b.*'(.+)'/gm)].map(([, file]) => file)).toEqual(['./runtime.ts'])
+  })
+
   it('is mended in a process of Relevo: a young collection frees what statements had', () => {
     const statements = fileURLToPath(new URL('../../support/young-statements.ts', import.meta.url))
     const runtime = fileURLToPath(new URL('../../../src/runtime.ts', import.meta.url))
