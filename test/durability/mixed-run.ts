@@ -35,8 +35,7 @@ export interface LoggedExchange {
   readonly flow_token: string
   readonly outcome: string
   readonly webhook_ms: number | null
-  readonly duration_ms: number
-  readonly timings: { readonly verify: number; readonly decrypt: number; readonly enrich: number }
+  readonly timings: { readonly webhook: number; readonly encrypt: number }
 }
 
 export interface MixedReport extends MixedPlan {
@@ -178,9 +177,7 @@ async function look({ relevo }: Serving, plan: MixedPlan, startedAt: number): Pr
 
 function readLog(databaseUrl: string, calls: ReadonlyMap<string, Call>) {
   return readClosedRows(databaseUrl, async (sql) => {
-    const rows = await sql<
-      LoggedExchange[]
-    >`select flow_token, outcome, webhook_ms, duration_ms, timings from exchanges order by id`
+    const rows = await sql<LoggedExchange[]>`select flow_token, outcome, webhook_ms, timings from exchanges order by id`
     const statuses = await sql`select status, count(*)::int as count from deliveries group by 1 order by 1`
     const [attempts] = await sql`select count(*)::int as count from attempts`
     return {

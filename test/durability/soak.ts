@@ -70,8 +70,8 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     printMixed(report)
     const { unexplained, lost, twice } = agreementOf(report)
     const isRight = unexplained.length + lost + twice + report.complaints.length + report.summary.problems.size === 0
-    const { early, handed } = latenessOf(report)
-    const isInTime = early === 0 && handed.p999 <= 25
+    const { early, sealed } = latenessOf(report)
+    const isInTime = early === 0 && sealed.p999 <= 25
     const { slope, standardError } = growthOf(report).heapMB
     const isSteady = slope - 2 * standardError < 1 && growing(report).length + report.idleAfter.sockets.tenant === 0
     return isRight && isInTime && isSteady && report.exitCode === 0
