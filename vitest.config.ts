@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-// A start of Relevo takes 3 s of CPU on a slow machine, and others want its cores too: these only end what hangs.
+// A start of Relevo takes 2 s of CPU on a slow machine, and others want its cores too: these only end what hangs.
 const limits = { testTimeout: 60_000, hookTimeout: 60_000 }
 const withoutDatabase = ['test/unit/**/*.test.ts', 'test/rules/**/*.test.ts']
 

@@ -1,8 +1,10 @@
-import { registerHooks } from 'node:module'
+import { type ResolveFnOutput, registerHooks } from 'node:module'
 import { setFlagsFromString } from 'node:v8'
 import { mendDriverSource } from './storage/driver-source.ts'
+import { ormFileUrl } from './storage/orm-resolution.ts'
 
-// Prepares a process of Relevo for V8's collector; loaded before anything else. Without it all works the same, with longer pauses: bench/notes.md.
+// Prepares a process of Relevo for V8's collector and for a short start; loaded before anything else. Without it all works the same, with longer pauses:
+// bench/notes.md.
 
 /**
  * V8 lets the old generation grow by little where little becomes old, and marks again and again: every 1.6 s at 130 exchanges a second, each time
@@ -13,7 +15,17 @@ setFlagsFromString('--heap-growing-percent=150')
 /** Four threads that mark leave an exchange a fifth of a core that they share; marking on its own thread comes in steps of a few ms. */
 setFlagsFromString('--no-concurrent-marking')
 
+const orm = new Map<string, ResolveFnOutput>()
+
 registerHooks({
+  resolve(specifier, context, nextResolve) {
+    const url = ormFileUrl(specifier, context.parentURL)
+    if (url !== null) return { url, format: 'module', shortCircuit: true }
+    if (!specifier.startsWith('drizzle-orm')) return nextResolve(specifier, context)
+    const resolved = orm.get(specifier) ?? nextResolve(specifier, context)
+    orm.set(specifier, resolved)
+    return { ...resolved, shortCircuit: true }
+  },
   load(url, context, nextLoad) {
     const loaded = nextLoad(url, context)
     const file = /\/node_modules\/postgres\/src\/(\w+\.js)$/.exec(url)?.[1]
