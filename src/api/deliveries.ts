@@ -13,7 +13,7 @@ import {
   type RecordedDelivery,
 } from '../storage/delivery-log.ts'
 import { redeliver as redeliverRow } from '../storage/redelivery.ts'
-import { findWebhook } from '../storage/webhooks.ts'
+import { findWebhook, type Webhook } from '../storage/webhooks.ts'
 import type { Page } from '../storage/workspaces.ts'
 import { exampleDeliveryId, exampleExchangeId, exampleId, exampleList, exampleTime } from './example.ts'
 import { found, requireNamed } from './existence.ts'
@@ -176,13 +176,10 @@ export const get = workspaceOperation({
   },
 })
 
-/** Throws ApiError `webhook_gone`, `deliveries_disabled`. */
-export async function requireDeliverable(deps: ApiDeps, workspaceId: WorkspaceId, webhookId: string): Promise<void> {
-  const webhook = await findWebhook(deps.database, workspaceId, webhookId)
-  if (webhook === null) throw new ApiError('webhook_gone', 'its webhook was removed')
-  if (webhook.deliveriesDisabledAt !== null) {
-    throw new ApiError('deliveries_disabled', 'set deliveriesDisabledAt of the webhook to null first')
-  }
+/** Throws ApiError `deliveries_disabled`. */
+export function requireDeliverable({ deliveriesDisabledAt }: Pick<Webhook, 'deliveriesDisabledAt'>): void {
+  if (deliveriesDisabledAt === null) return
+  throw new ApiError('deliveries_disabled', 'set deliveriesDisabledAt of the webhook to null first')
 }
 
 export const redeliver = workspaceOperation({
@@ -197,7 +194,9 @@ export const redeliver = workspaceOperation({
   async handle({ deps, workspaceId, params: { id } }) {
     const { envelope, webhookId } = found(await findDelivery(deps.database, workspaceId, id), 'delivery')
     if (envelope === null) throw new ApiError('delivery_emptied', 'its envelope is no longer stored')
-    await requireDeliverable(deps, workspaceId, webhookId)
+    const webhook = await findWebhook(deps.database, workspaceId, webhookId)
+    if (webhook === null) throw new ApiError('webhook_gone', 'its webhook was removed')
+    requireDeliverable(webhook)
     const isDue = await redeliverRow(deps.database, workspaceId, id, deps.ringAnew)
     if (!isDue) throw new ApiError('delivery_emptied', 'its envelope is no longer stored')
     deps.deliveriesAreDue()

@@ -29,8 +29,7 @@ export const recover = workspaceOperation({
     if (to !== undefined && to <= from) throw invalidInput('until', 'must be after since')
   },
   async handle({ deps, workspaceId, params: { id: webhookId }, body: span }) {
-    found(await findWebhook(deps.database, workspaceId, webhookId), 'webhook')
-    await requireDeliverable(deps, workspaceId, webhookId)
+    requireDeliverable(found(await findWebhook(deps.database, workspaceId, webhookId), 'webhook'))
     const waiting = await countWaiting(deps.database.work, [{ workspaceId, webhookId }], mostWaiting)
     const room = mostWaiting - (waiting.get(webhookId) ?? 0)
     const recovered = await recoverDeliveries(deps.database, workspaceId, webhookId, span, room, deps.ringAnew)

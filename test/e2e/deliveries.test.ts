@@ -280,6 +280,25 @@ describe('410', () => {
   })
 })
 
+describe('a webhook that is removed while it is recovered', () => {
+  it('is not found, as any that is gone', async () => {
+    const account = await createAccount(relevo)
+    const body = { since: new Date().toISOString() }
+    const codes = new Set<string>()
+    for (let round = 0; round < 8; round++) {
+      const { id } = await createWebhook(relevo, account, told.url)
+      const recover = async () => {
+        const answer = await relevo.api('POST', `/v1/webhooks/${id}/recover`, { token: account.token, body })
+        codes.add(answer.body.code ?? 'recovered')
+      }
+      const before = Array.from({ length: 8 }, recover)
+      await Promise.all([...before, relevo.api('DELETE', `/v1/webhooks/${id}`, { token: account.token }), recover()])
+      await recover()
+    }
+    expect([...codes].toSorted()).toEqual(['not_found', 'recovered'])
+  })
+})
+
 describe('5 days of nothing but failures', () => {
   const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000)
 
