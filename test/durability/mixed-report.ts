@@ -14,27 +14,31 @@ export interface Agreement {
   readonly tooSlow: number
   /** Ended otherwise than what the tenant did makes an exchange end. */
   readonly unexplained: readonly string[]
+  /** In which seconds of the run the calls of both came, and how many. */
+  readonly wrongInSecond: Readonly<Record<string, number>>
   /** Answered, and not in the log; in it more than once. */
   readonly lost: number
   readonly twice: number
 }
 
-export function agreementOf({ log, deeds, calls }: MixedReport): Agreement {
+export function agreementOf({ log, deeds, calls, startedAt }: MixedReport): Agreement {
   const deedOf = ({ flow_token }: LoggedExchange): Deed | null => deeds.get(flow_token)?.deed ?? null
   const described = (row: LoggedExchange) =>
-    `${deedOf(row) ?? 'not asked'} → ${row.outcome}, Meta got ${calls.get(row.flow_token)?.kind}`
+    `${deedOf(row) ?? 'not asked'} → ${row.outcome}${row.reason === null ? '' : ` (${row.reason})`}, Meta got ${calls.get(row.flow_token)?.kind}`
   const isRight = (row: LoggedExchange) => {
     const deed = deedOf(row)
     const isAsTold = (calls.get(row.flow_token)?.kind === 'screen') === (row.outcome === 'replied')
     return deed !== null && outcomeOf(deed) === row.outcome && isAsTold
   }
   const isTooSlow = (row: LoggedExchange) => row.outcome === 'timeout' && calls.get(row.flow_token)?.kind === 'fallback'
+  const secondOf = (row: LoggedExchange) => ((calls.get(row.flow_token)?.sentAt ?? Number.NaN) - startedAt) / 1000
   const tokens = new Set(log.map(({ flow_token }) => flow_token))
   const wrong = log.filter((row) => !isRight(row))
   return {
     endings: countBy(log, described),
     tooSlow: wrong.filter(isTooSlow).length,
     unexplained: wrong.filter((row) => !isTooSlow(row)).map(described),
+    wrongInSecond: countBy(wrong, (row) => secondOf(row).toFixed(0)),
     lost: [...calls].filter(([token, { kind }]) => kind !== 'lost' && !tokens.has(token)).length,
     twice: log.length - tokens.size,
   }
@@ -125,6 +129,9 @@ export function printMixed(report: MixedReport): void {
   for (const [ending, count] of Object.entries(agreement.endings).toSorted())
     console.log(`  ${String(count).padStart(7)} × ${ending}`)
   console.log(`unexplained, too slow     ${agreement.unexplained.length}, ${agreement.tooSlow}`)
+  console.log(`  of them by second       ${JSON.stringify(agreement.wrongInSecond)}`)
+  const standstills = report.standstills.map(({ from, to }) => to - from)
+  console.log(`load and tenant stood still ${standstills.length} times, for ${ms(Math.max(0, ...standstills))} at most`)
   console.log(`lost from the log, twice  ${agreement.lost}, ${agreement.twice}`)
   console.log(`deliveries                ${JSON.stringify(deliveries)}, ${attempts} attempts`)
   printLateness(latenessOf(report))

@@ -9,6 +9,7 @@ import { watchCores } from './cores.ts'
 import { type Deeds, failingObserver, failingTenant, hangingObserver, replyFor } from './failing-tenant.ts'
 import { complaintsIn, insideEnvironment, lookInside, type Sample } from './inside.ts'
 import { registerWorkspaces, type Serving, serve, type Workspace } from './serving.ts'
+import { type Standstill, watchStandstills } from './standstills.ts'
 
 export interface MixedPlan {
   /** Exchanges a second; null: half of what is found to be the capacity. */
@@ -34,6 +35,7 @@ export interface Call {
 export interface LoggedExchange {
   readonly flow_token: string
   readonly outcome: string
+  readonly reason: string | null
   readonly webhook_ms: number | null
   readonly timings: { readonly webhook: number; readonly encrypt: number }
 }
@@ -55,6 +57,7 @@ export interface MixedReport extends MixedPlan {
   readonly samples: readonly Sample[]
   readonly idleAfter: Sample
   readonly startedAt: number
+  readonly standstills: readonly Standstill[]
   readonly relayLoad: number
   readonly coreLoads: readonly number[]
   readonly complaints: readonly string[]
@@ -154,14 +157,15 @@ async function underLoad(serving: Serving, { meta }: Workspace, plan: MixedPlan 
     }
     return { message: someMessage(flowToken), judge }
   }
-  const [startedAt, coreLoads] = [performance.now(), watchCores()]
+  const [startedAt, coreLoads, endWatch] = [performance.now(), watchCores(), watchStandstills()]
   const cpuBefore = await serving.metric('process_cpu_seconds_total')
   const looking = look(serving, plan, startedAt)
   const summary = await runLoad({ client: meta, rate: plan.rate, seconds: plan.seconds, next })
   const samples = await looking
+  const standstills = endWatch()
   const cpuSeconds = (await serving.metric('process_cpu_seconds_total')) - cpuBefore
   const relayLoad = cpuSeconds / ((performance.now() - startedAt) / 1000)
-  return { summary, calls, statuses, samples, startedAt, relayLoad, coreLoads: coreLoads() }
+  return { summary, calls, statuses, samples, startedAt, standstills, relayLoad, coreLoads: coreLoads() }
 }
 
 async function look({ relevo }: Serving, plan: MixedPlan, startedAt: number): Promise<Sample[]> {
@@ -177,7 +181,9 @@ async function look({ relevo }: Serving, plan: MixedPlan, startedAt: number): Pr
 
 function readLog(databaseUrl: string, calls: ReadonlyMap<string, Call>) {
   return readClosedRows(databaseUrl, async (sql) => {
-    const rows = await sql<LoggedExchange[]>`select flow_token, outcome, webhook_ms, timings from exchanges order by id`
+    const rows = await sql<
+      LoggedExchange[]
+    >`select flow_token, outcome, reason, webhook_ms, timings from exchanges order by id`
     const statuses = await sql`select status, count(*)::int as count from deliveries group by 1 order by 1`
     const [attempts] = await sql`select count(*)::int as count from attempts`
     return {
