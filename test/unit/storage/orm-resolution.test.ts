@@ -35,13 +35,26 @@ describe('files of drizzle-orm', () => {
     expect(ormFileUrl('./schema.js', import.meta.url)).toBeNull()
   })
 
-  it('are the same modules as without that', () => {
-    const runtime = fileURLToPath(new URL('../../../src/runtime.ts', import.meta.url))
-    const program = `import { pgTable } from 'drizzle-orm/pg-core'
-      console.log((await import('./node_modules/drizzle-orm/pg-core/table.js')).pgTable === pgTable)`
-    const args = ['--import', runtime, '--input-type=module', '--eval', program]
-    expect(
-      execFileSync(process.execPath, args, { cwd: fileURLToPath(new URL('../../../', import.meta.url)) }).toString(),
-    ).toBe('true\n')
+  it('are found so in a process of Relevo, and are the modules that Node finds', () => {
+    const [runtime, root] = ['../../../src/runtime.ts', '../../../'].map((path) =>
+      fileURLToPath(new URL(path, import.meta.url)),
+    )
+    // A hook registered earlier is asked only for what a later one passes on.
+    const program = `import { registerHooks } from 'node:module'
+      let passedOn = 0
+      registerHooks({ resolve(specifier, context, next) {
+        if (context.parentURL?.includes('/drizzle-orm/') && specifier.startsWith('.')) passedOn++
+        return next(specifier, context)
+      } })
+      if (process.env.RUNTIME) await import(process.env.RUNTIME)
+      const { pgTable } = await import('drizzle-orm/pg-core')
+      const isSame = (await import('./node_modules/drizzle-orm/pg-core/table.js')).pgTable === pgTable
+      console.log(JSON.stringify({ passedOn, isSame }))`
+    const run = (env: Record<string, string>) =>
+      JSON.parse(
+        execFileSync(process.execPath, ['--input-type=module', '--eval', program], { cwd: root, env }).toString(),
+      )
+    expect(run({ RUNTIME: String(runtime) })).toEqual({ passedOn: 0, isSame: true })
+    expect(run({}).passedOn).toBeGreaterThan(100)
   })
 })
