@@ -47,7 +47,7 @@ export async function readSessions(
     at,
     workspace_id: workspaceId,
     flow_token: storable(flowToken),
-    action,
+    action: textOf(action),
     screen: textOf(screen),
   }))
   const rows = await sql.unsafe(statement, [JSON.stringify(asked), ...parameters], { prepare: true })

@@ -465,4 +465,16 @@ describe('whatsapp.flows.error', () => {
     const [exchange] = await relevo.exchanges(account, 1)
     expect(exchange).toMatchObject({ outcome: 'answered_locally', event: 'whatsapp.flows.error', clientId: client.id })
   })
+
+  it.each(['a\0', '\ud800'])('finds the records of one whose action no text column takes (%j)', async (action) => {
+    const { account } = await accountWith({ events: ['whatsapp.flows.error'] })
+    const client = await create(relevo, '/v1/clients', { phoneNumber: '+15550109998', name: 'Bo' }, account.token)
+    await create(relevo, '/v1/flow-responses', { flowToken: 'odd-action', clientId: client.id }, account.token)
+    told.next(reply({}))
+    const sent = { version: '3.0', flow_token: 'odd-action', screen: 'OFFER', action, data: { error: 'x' } }
+    expect((await account.meta.call(sent)).answer).toEqual({ data: { acknowledged: true } })
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 1)
+    const [exchange] = await relevo.exchanges(account, 1)
+    expect(exchange).toMatchObject({ outcome: 'answered_locally', clientId: client.id })
+  })
 })
