@@ -78,10 +78,11 @@ export function firstSeen(id: string, flowToken: string, flowId: string | null, 
 
 /** The state after an exchange at `now`: final states only move `lastActivityAt`, a token past its time is expired. */
 export function afterExchange(before: FlowResponse, flowId: string | null, now: Date): FlowResponse {
-  const seen = { ...before, flowId: before.flowId ?? flowId, lastActivityAt: latest(before.lastActivityAt, now) }
+  const seen = { ...before, lastActivityAt: latest(before.lastActivityAt, now) }
   if (isFinal(before.status)) return seen
-  if (now >= before.expiresAt) return { ...seen, status: 'EXPIRED' }
-  return { ...seen, status: 'IN_PROGRESS', openedAt: before.openedAt ?? now }
+  const told = { ...seen, flowId: before.flowId ?? flowId }
+  if (now >= before.expiresAt) return { ...told, status: 'EXPIRED' }
+  return { ...told, status: 'IN_PROGRESS', openedAt: before.openedAt ?? now }
 }
 
 /** The state after a `SUCCESS` reply was relayed at `now`. */

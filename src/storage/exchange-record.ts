@@ -75,7 +75,7 @@ export const isExpunged = `e.envelope is null and e.flow_token is null and e.eve
 export const moving = `on conflict (workspace_id, flow_token_digest) do update set
     status = case when r.status in ('COMPLETED', 'EXPIRED') then r.status
       when excluded.last_activity_at >= r.expires_at then 'EXPIRED' else excluded.status end,
-    flow_id = coalesce(r.flow_id, excluded.flow_id),
+    flow_id = case when r.status in ('COMPLETED', 'EXPIRED') then r.flow_id else coalesce(r.flow_id, excluded.flow_id) end,
     opened_at = case when r.status in ('COMPLETED', 'EXPIRED') or excluded.last_activity_at >= r.expires_at
       then r.opened_at else least(r.opened_at, excluded.opened_at) end,
     last_activity_at = greatest(r.last_activity_at, excluded.last_activity_at),

@@ -124,6 +124,21 @@ describe('flow responses', () => {
     await rowWith('expired', { ...state, lastActivityAt: lastEnvelope().timestamp })
   })
 
+  it('that are final do not learn their flow', async () => {
+    const other = await createAccount(relevo)
+    await createWebhook(relevo, other, tenant.url)
+    const body = { flowToken: 'over', expiresAt: '2020-01-01T00:00:00.000Z' }
+    const { id } = await create(relevo, '/v1/flow-responses', body, other.token)
+    const row = async () => (await relevo.api('GET', `/v1/flow-responses/${id}`, { token: other.token })).body
+    await other.meta.init('over')
+    await eventually(async () => (await row()).status === 'EXPIRED')
+    await create(relevo, '/v1/flows', { wabaId: other.wabaId, metaFlowId: '700', name: 'Late' }, other.token)
+    await other.meta.call({ ...back('over'), action: 'INIT' }, { metaFlowId: '700' })
+    const { timestamp } = lastEnvelope()
+    await eventually(async () => (await row()).lastActivityAt === timestamp)
+    expect(await row()).toMatchObject({ status: 'EXPIRED', flowId: null })
+  })
+
   it.each(['unused', 'flows-builder-', 'flows-builder-1a2b3c4d'])('are never made for %s', async (flowToken) => {
     tenant.next(reply({ screen: 'A', data: {} }), reply(success), reply({ screen: 'A', data: {} }))
     await account.meta.init(flowToken)
