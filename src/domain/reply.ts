@@ -22,9 +22,9 @@ export function readReply(status: number, bytes: Uint8Array): ReadReply {
   if (status < 200 || status > 299) return problem('bad_status')
   const text = decodeUtf8(bytes)
   if (text === null) return problem('not_json')
-  if (isTooDeep(text)) return problem('internal_error')
   const parsed = parseJson(text)
   if (parsed === undefined) return problem('not_json')
+  if (isTooDeep(text)) return problem('internal_error')
   if (!isObject(parsed) || !isReplyObject(parsed)) return problem('invalid_reply')
   return { kind: 'reply', reply: { text, body: parsed, screen: screenOf(parsed) } }
 }

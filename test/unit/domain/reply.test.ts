@@ -70,6 +70,7 @@ describe('what counts as a reply (contract.md §3)', () => {
     const nested = (depth: number) => `{"data":${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}}`
     expect(read(nested(199)).kind).toBe('reply')
     expect(read(nested(200))).toEqual(problem('internal_error'))
+    expect(read('['.repeat(500))).toEqual(problem('not_json'))
   })
 
   it('never throws, for any status and bytes', () => {
