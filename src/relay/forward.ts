@@ -107,7 +107,8 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       Buffer.from(buildEnvelope({ id, workspaceId, wabaId, now, request, flow, records, tokenSignature })),
     )
     const bytes = responder?.format === 'plain' ? plaintext : envelope()
-    const isUnsigned = account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow)
+    const isUnsigned =
+      account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow, request)
     const refusal = isUnsigned ? unsignedText : closedText(flow, state, now)
     // Nobody is told of what nobody is asked.
     const told = refusal === null && observers.length > 0 ? observers : []
@@ -160,10 +161,9 @@ function closedText(flow: Flow | null, state: FlowResponse | null, now: Date): s
   return flow?.refuseClosedTokens && state !== null && isClosed(state, now) ? flow.refuseClosedTokens.message : null
 }
 
-/** Phones sign flow tokens from data API 4.0 on; of a flow that is known to be older nothing can be asked. */
-function isBeforeSignatures(flow: Flow | null): boolean {
-  const version = Number.parseFloat(flow?.dataApiVersion ?? '')
-  return version < 4
+/** Phones sign flow tokens from data API 4.0 on; of a flow that is known to be older, and whose phone does not say otherwise, nothing can be asked. */
+function isBeforeSignatures(flow: Flow | null, { version }: ExchangeRequest): boolean {
+  return Number.parseFloat(flow?.dataApiVersion ?? '') < 4 && !(Number.parseFloat(version ?? '') >= 4)
 }
 
 /** What came back from a webhook. */

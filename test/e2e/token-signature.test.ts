@@ -65,12 +65,13 @@ describe('requireTokenSignature', () => {
     expect((await account.meta.call(notice)).status).toBe(200)
   })
 
-  it('asks for none of a flow that is known to be older than signatures, whatever the phone calls it', async () => {
+  it('asks for none of a flow that is known to be older than signatures, unless the phone says otherwise', async () => {
     const flow = { wabaId: account.wabaId, metaFlowId: '300', name: 'Old', dataApiVersion: '3.0' }
     await create(relevo, '/v1/flows', flow, account.token)
     await create(relevo, '/v1/flows', { ...flow, metaFlowId: '400', dataApiVersion: '4.0' }, account.token)
     tenant.next(reply({ screen: 'A', data: {} }))
     expect((await init('old', undefined, '3.0', '300')).status).toBe(200)
+    expect((await init('raised-since', undefined, '4.0', '300')).status).toBe(427)
     expect((await init('new', undefined, '3.0', '400')).status).toBe(427)
   })
 })
