@@ -94,9 +94,10 @@ export class DirectorySync {
       if (!this.#directory.loaded) await this.#checks.beforeFirstLoad()
       // Listen first: a change between the two is then heard rather than missed.
       await this.#listen()
+      const before = this.#directory.workspaceIds
       const configs = await loadConfigs(this.#database.sql, null)
       if (!this.#directory.loaded) this.#checks.firstLoad(configs)
-      this.#directory.replaceAll(configs)
+      this.#directory.replaceAll(before, configs)
     } catch (error) {
       await this.#unavailable(error)
     }
@@ -111,7 +112,9 @@ export class DirectorySync {
         })
       }
       const outdated = this.#directory.outdated(await loadConfigVersions(this.#database.sql))
-      if (outdated.length >= reloadAllFrom) this.#directory.replaceAll(await loadConfigs(this.#database.sql, null))
+      const before = this.#directory.workspaceIds
+      if (outdated.length >= reloadAllFrom)
+        this.#directory.replaceAll(before, await loadConfigs(this.#database.sql, null))
       else if (outdated.length > 0) await this.refresh(...outdated)
     } catch (error) {
       await this.#unavailable(error)

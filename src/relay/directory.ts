@@ -55,12 +55,17 @@ export interface WebhookKeeper {
   closeBreaker(webhookId: string): void
 }
 
+/** How long a workspace that is gone does not come back, ms: a load that began before may end after, and ids are never used again. */
+const goneForMs = 10_000
+
 /** All known WABAs, in memory: exchanges are answered from here, also while the database is away. */
 export class Directory {
   readonly #unsealer: Unsealer
   readonly #accounts = new Map<string, Account>()
   readonly #versions = new Map<WorkspaceId, KnownWorkspace>()
   readonly #keeper: WebhookKeeper
+  /** Since when, `performance.now()`. */
+  readonly #gone = new Map<WorkspaceId, number>()
   #loaded = false
 
   constructor(unsealer: Unsealer, keeper: WebhookKeeper) {
@@ -77,9 +82,13 @@ export class Directory {
     return this.#accounts.get(wabaId) ?? null
   }
 
-  /** Takes a load of everything: what it does not hold is gone. */
-  replaceAll(configs: readonly WorkspaceConfig[]): void {
-    this.replace([...this.#versions.keys()], configs)
+  get workspaceIds(): readonly WorkspaceId[] {
+    return [...this.#versions.keys()]
+  }
+
+  /** Takes a load of everything: what it does not hold is gone. `before`: {@link workspaceIds} when it began, as others may have come meanwhile. */
+  replaceAll(before: readonly WorkspaceId[], configs: readonly WorkspaceConfig[]): void {
+    this.replace(before, configs)
     this.#loaded = true
   }
 
@@ -92,13 +101,26 @@ export class Directory {
     const before = workspaceIds.map((workspaceId) => [workspaceId, this.#versions.get(workspaceId)] as const)
     for (const config of configs) this.#add(config)
     for (const [workspaceId, known] of before) {
-      if (!present.has(workspaceId)) this.#versions.delete(workspaceId)
+      if (!present.has(workspaceId)) this.#forget(workspaceId)
       if (known !== undefined) this.#drop(workspaceId, known)
     }
   }
 
+  #forget(workspaceId: WorkspaceId): void {
+    this.#versions.delete(workspaceId)
+    const now = performance.now()
+    for (const [earlier, at] of this.#gone) if (now - at > goneForMs) this.#gone.delete(earlier)
+    this.#gone.set(workspaceId, now)
+  }
+
+  #isGone(workspaceId: WorkspaceId): boolean {
+    const at = this.#gone.get(workspaceId)
+    return at !== undefined && performance.now() - at <= goneForMs
+  }
+
   #add(config: WorkspaceConfig): void {
     const { workspaceId, version } = config
+    if (this.#isGone(workspaceId)) return
     const known = this.#versions.get(workspaceId)
     if (known !== undefined && known.version > version) return
     const webhooks = config.webhooks.map((webhook) => this.#webhook(workspaceId, webhook))

@@ -3,7 +3,7 @@ import { readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import { Unsealer } from '../../../src/events/webhook-signing.ts'
 import { Directory } from '../../../src/relay/directory.ts'
-import type { StoredWebhook, WorkspaceConfig } from '../../../src/storage/account-config.ts'
+import type { StoredWaba, StoredWebhook, WorkspaceConfig } from '../../../src/storage/account-config.ts'
 
 const workspaceId = 'ws_1' as WorkspaceId
 const unsealer = new Unsealer(readMasterKeys(Buffer.alloc(32, 7).toString('base64')), () => {})
@@ -60,6 +60,31 @@ it('a breaker that is off is closed, and a webhook that is gone is forgotten', (
   load(1, webhook('wh_1'), webhook('wh_2'))
   expect(load(2, webhook('wh_1', { breakerMode: 'off' }), webhook('wh_2'))).toEqual(['close wh_1'])
   expect(load(3, webhook('wh_1'))).toEqual(['forget wh_2'])
-  directory.replaceAll([])
+  directory.replaceAll([workspaceId], [])
   expect(told).toEqual(['forget wh_1'])
+})
+
+const waba: StoredWaba = {
+  wabaId: '1',
+  verified: true,
+  verifyTokenSealed: null,
+  requireTokenSignature: false,
+  flows: [],
+  appSecrets: [],
+  flowKeys: [],
+}
+const config: WorkspaceConfig = { workspaceId, version: 1, wabas: [waba], webhooks: [] }
+
+it('a workspace that came while a load of everything was under way stays', () => {
+  const before = directory.workspaceIds
+  directory.replace([workspaceId], [config])
+  directory.replaceAll(before, [])
+  expect(directory.waba('1')?.workspaceId).toBe(workspaceId)
+})
+
+it('a workspace that went while a load was under way does not come back with it', () => {
+  directory.replace([workspaceId], [config])
+  directory.replace([workspaceId], [])
+  directory.replace([workspaceId], [config])
+  expect(directory.waba('1')).toBeNull()
 })
