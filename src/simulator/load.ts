@@ -7,6 +7,8 @@ export type LoadOptions = {
   /** Exchanges a second, for that many seconds. */
   rate: number
   seconds: number
+  /** `even`: at equal distances. `random`: as people come, who know nothing of each other (Poisson), at that rate on average. */
+  arrivals?: 'even' | 'random'
   /** The next exchange's plaintext, and what is wrong with its answer (null: right). */
   next: () => { message: Message; judge: (result: ExchangeResult) => string | null }
   /** Exchanges under way at once; one that falls due above this is counted as not sent. */
@@ -42,19 +44,20 @@ const sendsBeforeYield = 32
  * not wait for each other. A server that slows down cannot slow the load down and so hide it.
  */
 export async function runLoad(options: LoadOptions): Promise<LoadSummary> {
-  const { rate, seconds, signal, maxInFlight = 1000 } = options
+  const { rate, seconds, arrivals = 'even', signal, maxInFlight = 1000 } = options
   const summary = emptySummary(Math.max(1, Math.round(rate * seconds)))
   const latencies: number[] = []
   const inFlight = new Set<Promise<void>>()
   const started = performance.now()
+  const gapMs = () => ((arrivals === 'even' ? 1 : -Math.log(1 - Math.random())) * 1000) / rate
   let sinceYield = 0
 
-  for (let index = 0; index < summary.planned && !signal?.aborted; index++) {
-    const early = started + (index * 1000) / rate - performance.now()
+  for (let index = 0, due = started; index < summary.planned && !signal?.aborted; index++, due += gapMs()) {
+    const early = due - performance.now()
     if (early > 0) await wait(Math.ceil(early), signal)
     else if (++sinceYield % sendsBeforeYield === 0) await setImmediate()
     if (signal?.aborted) break
-    summary.lagMs = Math.max(summary.lagMs, performance.now() - started - (index * 1000) / rate)
+    summary.lagMs = Math.max(summary.lagMs, performance.now() - due)
     if (inFlight.size >= maxInFlight) {
       summary.notSent++
       continue

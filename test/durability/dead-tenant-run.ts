@@ -132,11 +132,13 @@ async function runSegment(
   const isDead = state === 'silent' || state === 'unconnectable'
   const cpuBefore = await serving.metric('process_cpu_seconds_total')
   const [from, startedAt, coreLoads] = [new Date(), performance.now(), watchCores()]
+  // At random: two loads at equal distances would meet at each call, or never.
+  const load = { rate, seconds, arrivals: 'random' } as const
   const summaries = await Promise.all([
-    runLoad({ client: othersMeta, rate, seconds, next: () => call('screen', (_, ms) => others.push(ms)) }),
+    runLoad({ ...load, client: othersMeta, next: () => call('screen', (_, ms) => others.push(ms)) }),
     ...(state === 'without'
       ? []
-      : [runLoad({ client: one.meta, rate, seconds, next: () => call(isDead ? 'fallback' : null, ended) })]),
+      : [runLoad({ ...load, client: one.meta, next: () => call(isDead ? 'fallback' : null, ended) })]),
   ])
   const cpuSeconds = (await serving.metric('process_cpu_seconds_total')) - cpuBefore
   for (const summary of summaries) {

@@ -56,6 +56,23 @@ describe('load', () => {
     expect(new Set(endpoint.received.map(({ flow_token }) => flow_token)).size).toBe(100)
   })
 
+  test('comes at random where it is asked to, as often on average', async () => {
+    const sentAt: number[] = []
+    const client: MetaClient = {
+      exchange: async () => {
+        sentAt.push(performance.now())
+        return { status: 200, kind: 'fallback', answer: null, problem: null, milliseconds: 1 }
+      },
+      close: () => undefined,
+    }
+    const summary = await runLoad({ client, rate: 500, seconds: 1, arrivals: 'random', next })
+    expect(summary.sent).toBe(500)
+    expect(summary.seconds).toBeGreaterThan(0.7)
+    const isClose = (at: number, index: number) => at - (sentAt[index - 1] ?? 0) < 1
+    // Of gaps of 2 ms on average a third is shorter than 1; of even ones none is.
+    expect(sentAt.filter(isClose).length).toBeGreaterThan(75)
+  })
+
   test('does not wait for answers, and counts what its bound kept back', async () => {
     const hasty = createMetaClient({ endpointUri: endpoint.uri, publicKeyPem, appSecret, timeoutMs: 500 })
     endpoint.answer = () => {}
