@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type DeliveryHealth, type DeliveryResult, healthAfter, healthy } from '../domain/delivery.ts'
 import type { Log } from '../ops/logger.ts'
 import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
-import { type DeliveryProgress, hasAnsweredSince, recordHealth, recordProgress } from '../storage/delivery-work.ts'
+import { type DeliveryProgress, recordHealth, recordProgress } from '../storage/delivery-work.ts'
+import { hasAnsweredSince } from '../storage/webhook-answers.ts'
 import type { Queue } from './queue.ts'
 import type { KnownWebhook } from './webhook-book.ts'
 
@@ -17,6 +18,8 @@ export interface Finished {
 
 const groupRows = 500
 const retryMs = { first: 100, last: 2000 }
+/** After a look for a webhook's answers that failed. */
+const lookAgainMs = 60_000
 
 interface HealthNote {
   readonly webhook: KnownWebhook
@@ -34,6 +37,8 @@ export class ProgressWriter {
   readonly #log: Log
   readonly #finished: Finished[] = []
   readonly #stopping = new AbortController()
+  /** By webhook, `performance.now()`. */
+  readonly #lookAgainAt = new Map<string, number>()
   #running: Promise<void> | null = null
 
   constructor(database: Database, queue: Queue, log: Log) {
@@ -115,17 +120,33 @@ export class ProgressWriter {
     return [...notes.values()]
   }
 
-  /** An answered exchange counts as a success (contract.md §4): looked for before anything is done about a webhook that fails. */
+  /**
+   * An answered exchange counts as a success (contract.md §4): looked for before anything is done about a webhook that fails. Where that
+   * is not to be told its health stays as it was, until a failure a minute later: the deliveries of others do not wait for it.
+   */
   async #unlessItAnswers(
     { workspaceId, id }: KnownWebhook,
-    { failingSince }: DeliveryHealth,
+    before: DeliveryHealth,
     result: DeliveryResult,
     at: Date,
     after: { readonly health: DeliveryHealth; readonly change: 'warn' | 'disable' | null },
   ): Promise<Omit<HealthNote, 'webhook'>> {
+    const { failingSince } = before
     if (after.change === null || result === 'gone' || failingSince === null) return after
-    const answers = await hasAnsweredSince(this.#database.work, workspaceId, id, failingSince)
-    return answers ? { health: { ...healthy, failingSince: at }, change: null } : after
+    const unchanged = { health: before, change: null }
+    if (performance.now() < (this.#lookAgainAt.get(id) ?? 0)) return unchanged
+    try {
+      const answers = await hasAnsweredSince(this.#database, workspaceId, id, failingSince)
+      this.#lookAgainAt.delete(id)
+      return answers ? { health: { ...healthy, failingSince: at }, change: null } : after
+    } catch (error) {
+      this.#lookAgainAt.set(id, performance.now() + lookAgainMs)
+      this.#log.warn(
+        { error, workspaceId, webhookId: id },
+        'whether a failing webhook answers exchanges is not known yet',
+      )
+      return unchanged
+    }
   }
 
   #tell({ webhook: { id: webhookId, workspaceId }, health, change }: HealthNote): void {

@@ -1,5 +1,4 @@
 import type postgres from 'postgres'
-import { firstIdAt } from '../domain/day.ts'
 import type { DeliveryHealth, DeliveryReason, DeliveryStatus } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import type { AttemptFailure } from '../domain/failure.ts'
@@ -178,24 +177,6 @@ export async function recordHealth(
     update webhooks set failing_since = ${failingSince}, failure_warned_at = ${failureWarnedAt},
       deliveries_disabled_at = coalesce(deliveries_disabled_at, ${deliveriesDisabledAt})
     where workspace_id = ${workspaceId} and id = ${webhookId}`
-}
-
-/** Whether a webhook answered an exchange since. Looks through its workspace's exchanges, newest first. Throws StorageError. */
-export function hasAnsweredSince(
-  sql: postgres.Sql,
-  workspaceId: WorkspaceId,
-  webhookId: string,
-  since: Date,
-): Promise<boolean> {
-  const look = async () => {
-    const rows = await sql`
-      select from exchanges
-      where workspace_id = ${workspaceId} and webhook_id = ${webhookId} and outcome in ('replied', 'token_refused')
-        and attempt is not null and id >= ${firstIdAt(since.getTime())} and created_at >= ${since}
-      order by id desc limit 1`
-    return rows.length > 0
-  }
-  return storing('look for answered exchanges', look, 30_000)
 }
 
 export interface OverdueDelivery {

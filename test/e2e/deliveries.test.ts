@@ -332,6 +332,36 @@ describe('5 days of nothing but failures', () => {
     expect(linesOf('failed for a day')).toHaveLength(1)
   })
 
+  it('hold up nobody while it cannot be told whether the webhook answered', async () => {
+    const { account, others } = await accountWith({}, {})
+    const [failing, fine] = others
+    answering.always(reply({ data: {} }))
+    const isLookedFor = () => relevo.logs.some(({ msg }) => / is not (known|written) yet$/.test(String(msg)))
+    told.always(async (call) => {
+      if (call.received.path !== '/fine') return reply({}, 500)(call)
+      await eventually(isLookedFor, { timeoutMs: 20_000 })
+      await reply({})(call)
+    })
+    const url = new URL('/fine', told.url).href
+    await relevo.api('PATCH', `/v1/webhooks/${fine.id}`, { token: account.token, body: { url } })
+    await sql`update webhooks set failing_since = ${daysAgo(5.1)} where id = ${failing.id}`
+    await relevo.api('PATCH', `/v1/webhooks/${failing.id}`, { token: account.token, body: { name: 'Failing' } })
+    const locked = Promise.withResolvers<void>()
+    const over = Promise.withResolvers<void>()
+    const locking = sql.begin(async (tx) => {
+      await tx`lock table exchange_stats in access exclusive mode`
+      locked.resolve()
+      await over.promise
+    })
+    await locked.promise
+    await account.meta.init('held-up')
+    const isDone = async () => (await deliveriesOf(account, '?status=delivered')).length === 1
+    await eventually(isDone, { timeoutMs: 20_000 }).finally(() => over.resolve())
+    await locking
+    expect(await deliveriesOf(account, '?status=failed')).toHaveLength(1)
+    expect((await webhookOf(account, failing.id)).deliveriesDisabledAt).toBeNull()
+  })
+
   it('do not, where it answered an exchange meanwhile', async () => {
     const { account, responder } = await accountWith({})
     const members = { events: ['whatsapp.flows.exchanges', 'whatsapp.flows.error'] }
