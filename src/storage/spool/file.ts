@@ -51,7 +51,7 @@ export class SpoolFile {
   /** A new file, mode 0600. Null when another process took it for a dead one's before it was locked: try another name. */
   static create(path: string): SpoolFile | null {
     closeSync(openSync(path, 'wx', 0o600))
-    const file = lock(path)
+    const file = lockOrRemove(path)
     const folder = openSync(dirname(path), 'r')
     fsyncSync(folder)
     closeSync(folder)
@@ -121,6 +121,16 @@ export class SpoolFile {
     // While it is locked: afterwards another process may have taken it.
     if (this.#rows === 0) for (const suffix of ['', '-wal']) rmSync(this.path + suffix, { force: true })
     this.#db.close()
+  }
+}
+
+/** For a file just made: on a full disk each try would leave another behind. */
+function lockOrRemove(path: string): SpoolFile | null {
+  try {
+    return lock(path)
+  } catch (error) {
+    for (const name of [path, `${path}-wal`, `${path}-journal`]) rmSync(name, { force: true })
+    throw error
   }
 }
 

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { SpoolFile } from '../../../src/storage/spool/file.ts'
 import { Spool } from '../../../src/storage/spool.ts'
 
 const module = new URL('../../../src/storage/spool.ts', import.meta.url).href
@@ -88,6 +89,14 @@ describe('a spool', () => {
     expect(await spool.adopt()).toEqual([])
     await spool.close()
     expect(await readdir(dataDir)).toEqual([])
+  })
+
+  it('leaves no file behind that the disk does not take', async () => {
+    const path = join(dataDir, 'full.sqlite')
+    // Where SQLite cannot make its log it fails as on a full disk: after the file is made.
+    await mkdir(`${path}-wal`)
+    expect(() => SpoolFile.create(path)).toThrow()
+    expect(await readdir(dataDir)).toEqual(['full.sqlite-wal'])
   })
 
   it('says why the disk does not take rows, and takes them once it does', async () => {
