@@ -24,8 +24,15 @@ async function flowAtMeta(deps: ApiDeps, workspaceId: WorkspaceId, id: string): 
   return { flow, access: { metaFlowId: flow.metaFlowId, accessToken } }
 }
 
-async function store(deps: ApiDeps, workspaceId: WorkspaceId, { flow }: FlowAtMeta, changes: FlowChanges) {
-  const stored = await updateFlow(deps.database, workspaceId, flow.id, changes)
+/** `toldAt`: when Meta was asked. */
+async function store(
+  deps: ApiDeps,
+  workspaceId: WorkspaceId,
+  { flow }: FlowAtMeta,
+  changes: FlowChanges,
+  toldAt: Date,
+) {
+  const stored = await updateFlow(deps.database, workspaceId, flow.id, changes, toldAt)
   await deps.configChanged(workspaceId)
   return bodyOf(stored)
 }
@@ -44,8 +51,9 @@ export const connect = workspaceOperation({
     const { wabaId, metaFlowId } = atMeta.flow
     const endpointUri = `${deps.publicUrl()}/api/whatsapp/flows/${wabaId}/${metaFlowId}/data`
     succeeded(await setEndpointUri(deps.graph, atMeta.access, endpointUri))
+    const toldAt = new Date()
     const told = succeeded(await readFlow(deps.graph, atMeta.access))
-    const body = await store(deps, workspaceId, atMeta, toldByMeta(told))
+    const body = await store(deps, workspaceId, atMeta, toldByMeta(told), toldAt)
     if (told.endpointUri !== endpointUri) {
       const extras = { status: 502, members: { metaCode: null, retryable: true } }
       throw new ApiError('graph_error', 'Meta took the endpoint URI, but names another one when asked', [], extras)
@@ -64,10 +72,11 @@ export const publish = workspaceOperation({
   async handle({ deps, workspaceId, params }) {
     const atMeta = await flowAtMeta(deps, workspaceId, params.id)
     succeeded(await publishFlow(deps.graph, atMeta.access))
+    const toldAt = new Date()
     const told = await readFlow(deps.graph, atMeta.access)
     // It is published, whether or not Meta can be asked what else that changed.
     const changes = told.ok ? toldByMeta(told.value) : { status: 'PUBLISHED' }
-    return ok(await store(deps, workspaceId, atMeta, changes))
+    return ok(await store(deps, workspaceId, atMeta, changes, toldAt))
   },
 })
 

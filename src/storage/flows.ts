@@ -75,21 +75,27 @@ export function listFlows(queryable: Queryable, workspaceId: WorkspaceId, page: 
   )
 }
 
-/** Throws ApiError `not_found`. */
+/** `toldAt`: when Meta was asked for these. Throws ApiError `not_found`. */
 export function updateFlow(
   database: Database,
   workspaceId: WorkspaceId,
   id: string,
   changes: FlowChanges,
+  toldAt?: Date,
 ): Promise<StoredFlow> {
   return changeConfig(database, workspaceId, 'update flow', async (tx) => {
     const changed = await tx.orm
       .update(flows)
-      .set({ ...changes, updatedAt: sql`now()` })
+      .set({ ...changes, ...statusAt(changes, toldAt), updatedAt: sql`now()` })
       .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, id)))
       .returning(columnsOfList)
     return existing(changed, 'flow')
   })
+}
+
+/** A notice of Meta's that is older than the status it was asked for does not undo it. */
+function statusAt({ status }: FlowChanges, toldAt: Date | undefined): { statusAt?: Date } {
+  return status == null || toldAt === undefined ? {} : { statusAt: toldAt }
 }
 
 /** What names it (flow responses, exchanges, webhooks) goes on naming it. Throws ApiError `not_found`. */
@@ -114,9 +120,10 @@ export function syncFlow(
 ): Promise<SyncResult> {
   return changeConfig(database, workspaceId, 'sync flow', async (tx) => {
     const { wabaId, metaFlowId, ...told } = snapshot
+    const synced = { lastSyncAt, ...statusAt(told, lastSyncAt) }
     const made = await tx.orm
       .insert(flows)
-      .values({ workspaceId, id: newId('flow'), lastSyncAt, ...snapshot })
+      .values({ workspaceId, id: newId('flow'), ...synced, ...snapshot })
       .onConflictDoNothing()
       .returning({ id: flows.id })
     if (made.length > 0) return 'created'
@@ -124,7 +131,7 @@ export function syncFlow(
     const differs = isDifferent(before, told)
     await tx.orm
       .update(flows)
-      .set(differs ? { ...told, lastSyncAt, updatedAt: sql`now()` } : { lastSyncAt })
+      .set(differs ? { ...told, ...synced, updatedAt: sql`now()` } : synced)
       .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, before.id)))
     return differs ? 'updated' : 'unchanged'
   })

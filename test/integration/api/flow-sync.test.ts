@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { storeFlowStatuses } from '../../../src/storage/flow-notices.ts'
 import { answerChanged, answerWith, refuse } from '../../support/graph.ts'
 import { startApi } from './api-app.ts'
 import { apiWithGraph } from './graph-api.ts'
@@ -200,4 +201,25 @@ test('409 without an access token; 504 where Meta does not answer; 502 where it 
     code: 'graph_unreachable',
   })
   await away.close()
+})
+
+test('a notice of Meta that is older than what it was asked for does not undo it', async () => {
+  const { wabaId } = await under.makeWaba()
+  const metaFlowId = nextNumber()
+  under.fake.model.addFlow(wabaId, metaFlowId, { status: 'PUBLISHED' })
+  const notice = (status: string, at: number) =>
+    under.api.database.sql.begin((tx) =>
+      storeFlowStatuses(tx, under.workspace.id, [{ wabaId, metaFlowId, status, at: new Date(at) }], new Date()),
+    )
+  const statusOf = async () => (await flowsOf(wabaId)).get(metaFlowId)?.status
+  // One that is made, and one that is brought up to date.
+  for (const status of ['PUBLISHED', 'DEPRECATED']) {
+    const before = Date.now()
+    under.fake.model.addFlow(wabaId, metaFlowId, { status })
+    await sync(wabaId)
+    await notice('DRAFT', before - 1)
+    expect(await statusOf()).toBe(status)
+  }
+  await notice('BLOCKED', Date.now() + 1)
+  expect(await statusOf()).toBe('BLOCKED')
 })

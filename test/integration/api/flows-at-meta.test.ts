@@ -54,6 +54,9 @@ describe('publish', () => {
     const answer = await onFlow(id, 'publish')
     expect([answer.status, answer.body.status]).toEqual([200, 'PUBLISHED'])
     expect((await under.workspace.get(`/v1/flows/${id}`)).body.status).toBe('PUBLISHED')
+    // Else an older notice of Meta's would undo it.
+    const [row] = await under.api.database.sql`select status_at from flows where id = ${id}`
+    expect(row?.status_at).toBeInstanceOf(Date)
   })
 
   test('succeeds though Meta cannot be asked afterwards', async () => {
