@@ -106,16 +106,19 @@ export class ExchangeLedger {
   }
 
   /**
-   * Closes the record; resolves once its opening is on a disk: no answer may go out before. A call that ends as soon as it is
-   * opened is written whole, in one group. Never rejects.
+   * Closes the record; resolves once its opening is on a disk, and what is told of its end: no answer may go out before. A call that ends as soon
+   * as it is opened is written whole, in one group. Never rejects.
    */
   async end(ending: Ending): Promise<void> {
     const readyAt = performance.now()
     const isOpen = this.#opened !== null
     if (!isOpen) this.#close(ending)
     await this.#recorded
+    if (isOpen) {
+      const told = this.#close(ending)
+      if (told !== null) await told
+    }
     this.#parts.metrics.answerWaited(performance.now() - readyAt)
-    if (isOpen) this.#close(ending)
   }
 
   /** Records that the webhook's reply came all the same, `lateReplyMs` after its request was dispatched. */
@@ -123,11 +126,13 @@ export class ExchangeLedger {
     this.#parts.recorder.late({ workspaceId: this.account.workspaceId, id: this.id, lateReplyMs })
   }
 
-  #close(ending: Ending): void {
+  /** Null where nobody is told of the end, but for the log; else once it is on a disk that somebody is. */
+  #close(ending: Ending): Promise<void> | null {
     if (this.#opened === null) this.#open({ webhookId: this.#webhookId, envelope: null, flowResponse: null }, [])
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()
-    this.#parts.recorder.closed(
+    const notices = this.#fallbackNotices(outcome, timings.total)
+    const recorded = this.#parts.recorder.closed(
       {
         workspaceId: this.account.workspaceId,
         id: this.id,
@@ -139,11 +144,11 @@ export class ExchangeLedger {
         timings,
         answer: ending.text === null ? null : Buffer.from(ending.text),
         answerScreen: ending.screen ?? null,
-        attempt: attempt && recorded(attempt),
+        attempt: attempt && recordOf(attempt),
         completed: ending.completed ?? null,
       },
       this.#request?.flowToken ?? null,
-      this.#fallbackNotices(outcome, timings.total),
+      notices,
     )
     this.#parts.metrics.exchangeEnded(outcome, timings.total)
     const flowId = this.#opened?.flowId ?? null
@@ -151,6 +156,7 @@ export class ExchangeLedger {
     if (attempt !== null) this.#parts.metrics.webhookEnded(outcome, attempt.durationMs)
     this.#parts.traces?.record(this.id, () => exchangeSpans(this.#traced(ending, timings.total)))
     this.#tell(ending, timings)
+    return notices.length === 0 ? null : recorded
   }
 
   #traced({ outcome, attempt }: Ending, durationMs: number): TracedExchange {
@@ -190,6 +196,6 @@ function actionOf(request: FlowRequest | null): string | null {
   return request?.action?.slice(0, 100) ?? null
 }
 
-function recorded({ status, failure, durationMs, connectMs, headMs, bytes }: Attempt): RecordedAttempt {
+function recordOf({ status, failure, durationMs, connectMs, headMs, bytes }: Attempt): RecordedAttempt {
   return { status, failure, durationMs, connectMs, headMs, bytes }
 }

@@ -14,6 +14,8 @@ import { tokenName, UnwrittenTokens } from './unwritten.ts'
 
 /** How long the database alone may take, ms: contract.md §8. */
 const databasePatienceMs = 200
+/** The same for an answer whose deadline may be over, ms. */
+const overduePatienceMs = 50
 /** How much longer an answer waits for the disk, ms. A disk that hangs must not hold answers. */
 const diskPatienceMs = 2000
 /** How long a process that ends goes on writing what is in the spool, ms. */
@@ -77,8 +79,10 @@ export class Recorder {
     return this.#add({ kind: 'opened', row, deliveries }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }
 
-  closed(row: ClosedExchange, flowToken: string | null, deliveries: readonly NewDelivery[]): void {
-    void this.#add({ kind: 'closed', row, deliveries }, flowToken, databasePatienceMs)
+  /** Records an end. Resolves as {@link opened} does, for an answer that `deliveries` are owed before: then the deadline may be over. Never rejects. */
+  closed(row: ClosedExchange, flowToken: string | null, deliveries: readonly NewDelivery[]): Promise<void> {
+    const patienceMs = deliveries.length === 0 ? databasePatienceMs : overduePatienceMs
+    return this.#add({ kind: 'closed', row, deliveries }, flowToken, patienceMs)
   }
 
   /** Records what is told of exchanges whose rows are written already. */

@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import postgres from 'postgres'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { eventually } from '../support/eventually.ts'
 import { createAccount, createWebhook, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 import { type FakeTenant, startTenant } from '../support/tenant.ts'
@@ -60,6 +62,23 @@ describe('an end while the database is away', () => {
     expect(rows.map((row) => row.flowToken)).toEqual(['before', 'away-1', 'away-2'])
     expect(rows.map((row) => row.outcome)).toEqual(['replied', 'replied', 'replied'])
     await expect.poll(spooledFiles).toEqual([])
+    await relevo.close()
+  })
+})
+
+describe('what is told of a fallback', () => {
+  it('is on a disk before the answer goes out', async () => {
+    await createWebhook(relevo, account, tenant.url, { events: ['whatsapp.flows.fallback'] })
+    const sql = postgres(database.url, { max: 1 })
+    tenant.always(async (call) => {
+      await eventually(async () => (await sql`select from exchanges`).length === 1)
+      // The opening is written, the end will not be.
+      proxy.freeze()
+      await reply({}, 500)(call)
+    })
+    expect((await account.meta.init('told')).answer).toEqual({ data: { acknowledged: true } })
+    expect(await spooledFiles()).not.toEqual([])
+    await sql.end()
     await relevo.close()
   })
 })
