@@ -63,6 +63,20 @@ describe('partitions', () => {
     await expect(sql`insert into exchanges select * from exchanges`).rejects.toMatchObject({ code: '23505' })
   })
 
+  it('are analysed without what no row is looked for by', async () => {
+    await run('make_partitions', 5)
+    await insertExchange(sql, workspaceId, { at: at(5) })
+    await insertDelivery(sql, workspaceId, { at: at(5) })
+    for (const table of ['exchanges', 'deliveries']) {
+      const [name = ''] = named(table, 5)
+      await sql`analyze ${sql(name)}`
+      const rows = await sql`select attname from pg_stats where tablename = ${name}`
+      const analysed = rows.map(({ attname }) => attname)
+      expect(analysed).toEqual(expect.arrayContaining(['workspace_id', 'id', 'client_id', 'envelope']))
+      expect(analysed.filter((column) => ['timings', 'attempt', 'reason', 'attempts'].includes(column))).toEqual([])
+    }
+  })
+
   it('are made by many at once, and none fails', async () => {
     const makers = Array.from({ length: 4 }, () => postgres(made.url, { max: 1 }))
     await Promise.all(makers.map((maker) => makePartitionsAhead(maker, at(10), 3)))
