@@ -46,22 +46,33 @@ export class WebhookBook {
     names: readonly { readonly workspaceId: WorkspaceId; readonly webhookId: string }[],
   ): Promise<Map<string, KnownWebhook>> {
     const now = performance.now()
-    const wanted = new Map(names.map((name) => [name.webhookId, name]))
     const isFresh = ({ readAt }: Kept) => readAt > now - freshMs && readAt > this.#staleBefore
-    const stale = [...wanted.values()].filter(({ webhookId }) => {
-      const kept = this.#kept.get(webhookId)
-      return kept === undefined || !isFresh(kept)
-    })
-    if (stale.length > 0) await this.#read(stale, now)
-    return new Map([...wanted.keys()].flatMap((id) => this.#entry(id)))
+    // Held here, not in what is kept: another load may clear that while this one reads.
+    const known = new Map<string, KnownWebhook>()
+    const stale = new Map<string, (typeof names)[number]>()
+    for (const name of names) {
+      const kept = this.#kept.get(name.webhookId)
+      if (kept !== undefined && isFresh(kept)) known.set(name.webhookId, kept.webhook)
+      else stale.set(name.webhookId, name)
+    }
+    const read = stale.size === 0 ? [] : await this.#read([...stale.values()], now)
+    for (const webhook of read) known.set(webhook.id, webhook)
+    return known
   }
 
-  async #read(names: readonly { readonly workspaceId: WorkspaceId; readonly webhookId: string }[], readAt: number) {
+  async #read(
+    names: readonly { readonly workspaceId: WorkspaceId; readonly webhookId: string }[],
+    readAt: number,
+  ): Promise<KnownWebhook[]> {
     const found = await loadDeliveryWebhooks(this.#database.work, names)
     if (this.#kept.size > mostKept) this.#kept.clear()
     const before = new Map(names.map(({ webhookId }) => [webhookId, this.#kept.get(webhookId)]))
     for (const { webhookId } of names) this.#kept.delete(webhookId)
-    for (const webhook of found) this.#kept.set(webhook.id, this.#keep(webhook, before.get(webhook.id), readAt))
+    return found.map((webhook) => {
+      const kept = this.#keep(webhook, before.get(webhook.id), readAt)
+      this.#kept.set(webhook.id, kept)
+      return kept.webhook
+    })
   }
 
   #keep(read: DeliveryWebhook, before: Kept | undefined, readAt: number): Kept {
@@ -74,10 +85,5 @@ export class WebhookBook {
       before?.sealed === sealed ? before.webhook : webhookSigning(read, workspaceId, this.#unsealer)
     const health = { failingSince, failureWarnedAt, deliveriesDisabledAt }
     return { webhook: { id, workspaceId, url, active, health, headers, signingSecrets }, sealed, readAt }
-  }
-
-  #entry(id: string): [string, KnownWebhook][] {
-    const kept = this.#kept.get(id)
-    return kept === undefined ? [] : [[id, kept.webhook]]
   }
 }
