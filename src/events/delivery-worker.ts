@@ -12,6 +12,7 @@ import { Lanes } from './lanes.ts'
 import { PacedLook } from './paced-look.ts'
 import { ProgressWriter } from './progress-writer.ts'
 import { type AlarmPlace, heartbeatMs, type Queue, type RungAlarm, superviseMs } from './queue.ts'
+import { TakenAlarms } from './taken-alarms.ts'
 import type { KnownWebhook, WebhookBook } from './webhook-book.ts'
 
 export interface DeliveryWorkerParts {
@@ -27,6 +28,8 @@ export interface DeliveryWorkerParts {
   readonly userAgent: string
   /** How many may be taken now besides: exchanges come first. */
   readonly room?: () => number
+  /** Ms of a monotonic clock: this process's own unless given. */
+  readonly now?: () => number
   readonly log: Log
   readonly metrics: Pick<Metrics, 'deliveryAttempted' | 'deliveryBegun' | 'deliveryExhausted' | 'deliveriesUnderWay'>
   readonly traces?: Traces | null
@@ -56,8 +59,8 @@ export class DeliveryWorker {
   readonly #lanes = new Lanes()
   readonly #writer: ProgressWriter
   readonly #run: ReturnType<typeof createAttemptRunner>
-  /** Alarms that are ours: they wait for a place, are under way, or are not written yet. */
-  readonly #taken = new Map<string, RungAlarm>()
+  readonly #now: () => number
+  readonly #taken: TakenAlarms
   readonly #underWay = new Set<Promise<void>>()
   readonly #stopping = new AbortController()
   /** Each kind of alarm is looked for on its own: a look past a hundred thousand that wait must not hold up new ones. */
@@ -72,6 +75,8 @@ export class DeliveryWorker {
     this.#parts = parts
     this.#writer = new ProgressWriter(parts.database, parts.queue, parts.log)
     this.#run = createAttemptRunner(parts)
+    this.#now = parts.now ?? (() => performance.now())
+    this.#taken = new TakenAlarms(this.#now)
     const look = (place: AlarmPlace) => new PacedLook(() => this.#take(place), this.#stopping.signal)
     this.#looks = { front: look('front'), back: look('back') }
   }
@@ -121,7 +126,7 @@ export class DeliveryWorker {
     await Promise.all(this.#underWay)
     for (const timer of this.#timers) clearInterval(timer)
     await this.#writer.close()
-    await this.#giveBack([...this.#taken.values()])
+    await this.#giveBack(this.#taken.ours())
   }
 
   /** How many alarms were taken; null when the database could not be asked. */
@@ -149,13 +154,10 @@ export class DeliveryWorker {
   async #takeOnce(place: AlarmPlace, limit: number, exceptWebhooks: readonly string[]): Promise<RungAlarm[]> {
     if (limit === 0) return []
     const options = { place, limit, perWebhook: takenPerWebhook, exceptWebhooks }
+    const askedAt = this.#now()
     const alarms = await storing('take alarms', () => this.#parts.queue.take(options))
-    for (const alarm of alarms) {
-      // Ours already: it was long under way, or waits to be written.
-      if (this.#taken.has(alarm.deliveryId)) continue
-      this.#taken.set(alarm.deliveryId, alarm)
-      this.#lanes.add(alarm)
-    }
+    // Those that are not new wait here, were long under way, or are not written yet.
+    for (const alarm of alarms) if (this.#taken.add(alarm, askedAt)) this.#lanes.add(alarm)
     this.#start()
     return alarms
   }
@@ -170,14 +172,21 @@ export class DeliveryWorker {
 
   async #startAll(): Promise<void> {
     for (let alarms = this.#lanes.start(); alarms.length > 0; alarms = this.#lanes.start()) {
-      const rung = alarms
-      await this.#beginAll(rung, () => loadWaiting(this.#parts.database.work, rung))
+      const rung = alarms.filter((alarm) => this.#mayBegin(alarm))
+      if (rung.length > 0) await this.#beginAll(rung, () => loadWaiting(this.#parts.database.work, rung))
     }
+  }
+
+  /** One that waited too long for its place gives it up: it rings again, or has. */
+  #mayBegin(alarm: RungAlarm): boolean {
+    const mayBegin = this.#taken.begin(alarm)
+    if (!mayBegin) this.#lanes.release(alarm.webhookId, null)
+    return mayBegin
   }
 
   async #startHeld(held: readonly NewDelivery[]): Promise<void> {
     const alarms = held.map(({ id: deliveryId, workspaceId, webhookId }) => ({ deliveryId, workspaceId, webhookId }))
-    for (const alarm of alarms) this.#taken.set(alarm.deliveryId, alarm)
+    for (const alarm of alarms) this.#taken.add(alarm)
     await this.#beginAll(alarms, async () => held.flatMap(firstAttemptOf))
   }
 
@@ -246,7 +255,7 @@ export class DeliveryWorker {
   }
 
   async #keepAlive(): Promise<void> {
-    const keep = () => this.#parts.queue.keepAlive([...this.#taken.keys()])
+    const keep = () => this.#parts.queue.keepAlive(this.#taken.ours().map(({ deliveryId }) => deliveryId))
     await storing('keep alarms', keep).catch((error) => this.#failed(error, 'deliveries were not kept'))
   }
 

@@ -13,8 +13,8 @@ const queueName = 'deliveries'
 const heartbeatSeconds = 15
 /** How often a living process says so, ms. */
 export const heartbeatMs = 5000
-/** Even a process that says so must end an attempt some time: what it takes, its writing down included. */
-const leaseSeconds = 60
+/** Even a process that says so must end an attempt some time, ms: what it takes, its wait for a place and its writing down included. */
+export const leaseMs = 60_000
 export const superviseMs = 15_000
 
 /**
@@ -77,7 +77,7 @@ export class Queue {
     await (await this.#started()).insert(queueName, jobs, { db: statements })
   }
 
-  /** Takes alarms that ring. Each is kept from others until it is removed, or not kept alive. */
+  /** Takes alarms that ring. Each is kept from others until it is removed or not kept alive, for {@link leaseMs} at most. */
   async take({ place, limit, perWebhook, exceptWebhooks }: TakeOptions): Promise<RungAlarm[]> {
     const bound = place === 'front' ? { minPriority: priorities.front } : { maxPriority: priorities.back }
     const options = { batchSize: limit, groupConcurrency: perWebhook, ignoreGroups: [...exceptWebhooks], ...bound }
@@ -137,7 +137,7 @@ export class Queue {
 
 /** On Citus its tables are the coordinator's own, and pg-boss does as on PostgreSQL: that is what its profile says. */
 function bossOn(statements: Statements, backend: DatabaseBackend): PgBoss {
-  if (leaseSeconds * 1000 <= asynchronousDeadlineMs || heartbeatMs * 2 >= heartbeatSeconds * 1000) {
+  if (leaseMs <= asynchronousDeadlineMs || heartbeatMs * 2 >= heartbeatSeconds * 1000) {
     throw new Error('a lease must be longer than the longest attempt')
   }
   const boss = new PgBoss({
@@ -169,7 +169,7 @@ export function migrateQueue(url: string, backend: DatabaseBackend = 'postgres')
     else if (!(await isCurrent(boss))) await statements.executeSql(getMigrationPlans(schema, version, { backend }))
     await boss.createQueue(queueName, {
       heartbeatSeconds,
-      expireInSeconds: leaseSeconds,
+      expireInSeconds: leaseMs / 1000,
       // A process that dies is no failure of the delivery: pg-boss may ring as often as it takes.
       retryLimit: 1_000_000,
       retryDelay: 0,

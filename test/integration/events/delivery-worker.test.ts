@@ -1,25 +1,52 @@
 import { randomBytes } from 'node:crypto'
+import { pino } from 'pino'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
-import { newWorkspaceId } from '../../../src/domain/ids.ts'
+import { sendAttempt } from '../../../src/delivery/attempt.ts'
+import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import { createAddressGuard } from '../../../src/egress/address-guard.ts'
+import { createDispatchers } from '../../../src/egress/dispatcher.ts'
+import { createResolver } from '../../../src/egress/resolver.ts'
+import { deliveriesTo, enqueue } from '../../../src/events/announcement.ts'
+import { Backlog } from '../../../src/events/backlog.ts'
+import { DeliveryWorker } from '../../../src/events/delivery-worker.ts'
+import { Queue } from '../../../src/events/queue.ts'
 import { WebhookBook } from '../../../src/events/webhook-book.ts'
 import { Unsealer } from '../../../src/events/webhook-signing.ts'
+import { createMetrics } from '../../../src/ops/metrics.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { eventually } from '../../support/eventually.ts'
+import { type Behaviour, type FakeTenant, startTenant } from '../../support/tenant.ts'
+import { reply } from '../../support/tenant-behaviours.ts'
 
 let testDatabase: TestDatabase
 let database: Database
 let sql: postgres.Sql
+let tenant: FakeTenant
+let queue: Queue
+let backlog: Backlog
 const workspaceId = newWorkspaceId()
+const log = pino({ enabled: false })
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase()
   database = openDatabase(testDatabase.settings)
   sql = postgres(testDatabase.url, { max: 1 })
+  tenant = await startTenant()
+  queue = new Queue(database)
+  backlog = new Backlog(database, log, createMetrics())
   await sql`insert into workspaces (id, name) values (${workspaceId}, 'W')`
 })
+afterEach(async () => {
+  for (const worker of workers.splice(0)) await worker.close()
+  tenant.assertNoSurprises()
+})
 afterAll(async () => {
+  await tenant.close()
+  await backlog.close()
+  await queue.close()
   await sql.end()
   await database.close()
   await testDatabase.drop()
@@ -33,6 +60,138 @@ async function insertWebhooks(count: number, prefix: string, url: string): Promi
     insert into webhooks (workspace_id, id, name, url, events, active, header_names, format, breaker_mode)
     select ${workspaceId}, ${prefix} || i, 'Told', ${url}, '{}', true, '{}', 'envelope', 'on' from generate_series(1, ${count}) i`
 }
+
+interface TestWorker {
+  /** Its clock goes on by so much. */
+  passes(ms: number): void
+  close(): Promise<void>
+}
+
+const workers: TestWorker[] = []
+
+/** A worker with all that a process has of its own. */
+function startWorker(): TestWorker {
+  const resolver = createResolver()
+  const guard = createAddressGuard({ allowHttp: true, allowedNetworks: ['127.0.0.0/8'] })
+  const dispatchers = createDispatchers({ guard, resolver })
+  const ownQueue = new Queue(database)
+  let passed = 0
+  const worker = new DeliveryWorker({
+    database,
+    queue: ownQueue,
+    webhooks: newBook(),
+    isLong: () => false,
+    attempt: (request) => sendAttempt(dispatchers, request),
+    interrupt: () => dispatchers.interrupt(),
+    userAgent: 'Test',
+    now: () => performance.now() + passed,
+    log,
+    metrics: createMetrics(),
+  })
+  worker.start()
+  let closing: Promise<void> | null = null
+  const close = async () => {
+    await worker.close(0)
+    await dispatchers.close()
+    resolver.close()
+    await ownQueue.close()
+  }
+  const started = {
+    passes(ms: number) {
+      passed += ms
+    },
+    close() {
+      closing ??= close()
+      return closing
+    },
+  }
+  workers.push(started)
+  return started
+}
+
+/** Deliveries that wait in the queue, by id. */
+async function enqueued(webhookId: string, count: number): Promise<string[]> {
+  const deliveries = Array.from({ length: count }, () => {
+    const announcement = {
+      ...{ workspaceId, id: newUuid(), event: 'whatsapp.flows.init' as const, now: new Date(), resourceId: 'a-token' },
+      ...{ flowId: null, clientId: null, envelope: Buffer.from('{}'), plain: null },
+    }
+    return deliveriesTo([{ id: webhookId, format: 'envelope' }], announcement, backlog)
+  }).flat()
+  await database.work.begin((tx) => enqueue({ queue, backlog }, tx, deliveries))
+  return deliveries.map(({ id }) => id)
+}
+
+const rowOf = async (id: string) =>
+  (await sql`select event_id, status, failures, attempts from deliveries where id = ${id}`)[0]
+const alarmOf = async (id: string) => (await sql`select state from relevo_queue.job where id = ${id}`)[0]
+const isDelivered = async (id: string) => (await rowOf(id))?.status === 'delivered'
+
+/** Alarms that are due to ring again do, though the last pass of it is no ten seconds ago. */
+async function ringAgain(): Promise<void> {
+  await sql`update relevo_queue.queue set monitor_on = null, monitor_claim_on = null`
+  await queue.supervise()
+}
+
+/** Has both places of a webhook taken by attempts that hang; `waiting` is taken as well, and has none. */
+async function crowd(webhookId: string) {
+  const responses: Parameters<Behaviour>[0]['response'][] = []
+  const hanging: Behaviour = ({ response }) => void responses.push(response)
+  tenant.next(hanging, hanging)
+  const ids = await enqueued(webhookId, 3)
+  const before = tenant.received.length
+  const worker = startWorker()
+  await eventually(() => responses.length === 2)
+  const sent = tenant.received.slice(before).map(({ headers }) => headers['x-webhook-event-id'])
+  const rows = await Promise.all(ids.map(async (id) => ({ id, eventId: (await rowOf(id))?.event_id })))
+  const under = rows.flatMap(({ id, eventId }) => (sent.includes(eventId) ? [id] : []))
+  const [waiting = ''] = ids.filter((id) => !under.includes(id))
+  expect(await alarmOf(waiting)).toEqual({ state: 'active' })
+  return {
+    worker,
+    waiting,
+    /** Both answer, and are written. */
+    async answer() {
+      for (const response of responses) response.writeHead(200).end('{}')
+      await eventually(async () => (await Promise.all(under.map(isDelivered))).every(Boolean))
+    },
+  }
+}
+
+describe('an alarm that waits for a place until it rings again', () => {
+  it('is left to whoever took it then: no step of its schedule is skipped', async () => {
+    await insertWebhooks(1, 'wh_two_', tenant.url)
+    const { worker, waiting, answer } = await crowd('wh_two_1')
+    worker.passes(61_000)
+    await sql`update relevo_queue.job set started_on = now() - interval '61 s' where id = ${waiting}`
+    await ringAgain()
+    tenant.next(reply({}, 500, { 'retry-after': '1000' }))
+    const other = startWorker()
+    await eventually(async () => (await rowOf(waiting))?.status === 'failed')
+    await other.close()
+    await answer()
+    // Had it been attempted again, then before this one, and as a surprise.
+    tenant.next(reply({}))
+    const [next = ''] = await enqueued('wh_two_1', 1)
+    await eventually(() => isDelivered(next))
+    expect(await rowOf(waiting)).toMatchObject({ status: 'failed', failures: 1, attempts: 1 })
+    expect(await alarmOf(waiting)).toEqual({ state: 'created' })
+  })
+
+  it('is not lost where there is one process: it rings again, and is attempted', async () => {
+    await insertWebhooks(1, 'wh_one_', tenant.url)
+    const { worker, waiting, answer } = await crowd('wh_one_1')
+    worker.passes(41_000)
+    await answer()
+    // An attempt of 15 s might have ended after another process was given it.
+    expect(await rowOf(waiting)).toMatchObject({ status: 'pending', attempts: 0 })
+    await sql`update relevo_queue.job set heartbeat_on = now() - interval '16 s' where id = ${waiting}`
+    tenant.next(reply({}))
+    await ringAgain()
+    await eventually(() => isDelivered(waiting))
+    expect(await rowOf(waiting)).toMatchObject({ attempts: 1 })
+  })
+})
 
 describe('the webhooks of deliveries', () => {
   it('are all found, though more are known than are kept: a delivery whose webhook is not found ends', async () => {
