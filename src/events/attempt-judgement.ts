@@ -64,11 +64,11 @@ function present([name, value]: [string, string | string[] | undefined]): [strin
   return value === undefined ? [] : [[name, value]]
 }
 
-function nameOf({ workspaceId, id, webhookId }: WaitingDelivery) {
-  return { workspaceId, deliveryId: id, webhookId }
+function nameOf({ workspaceId, id, webhookId, dueAt }: WaitingDelivery) {
+  return { workspaceId, deliveryId: id, webhookId, wasDueAt: dueAt }
 }
 
-type Base = Pick<DeliveryProgress, 'workspaceId' | 'deliveryId' | 'webhookId' | 'at' | 'attempts' | 'attempt'>
+type Base = Omit<DeliveryProgress, 'status' | 'reason' | 'failures' | 'dueAt'>
 
 function ended(base: Base, failures: number, reason: DeliveryReason): DeliveryProgress {
   return { ...base, status: 'exhausted' satisfies DeliveryStatus, reason, failures, dueAt: null }

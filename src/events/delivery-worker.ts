@@ -231,10 +231,18 @@ export class DeliveryWorker {
       if (this.#isInterrupted && result === 'neutral') return
       if (result !== 'neutral' && result !== null) isProven = result === 'success'
       const judged = webhook === undefined || result === null ? null : { webhook, result }
-      this.#writer.add({ progress, judged, written: () => this.#taken.delete(alarm.deliveryId) })
+      this.#writer.add({ progress, judged, written: (isMoved) => this.#written(alarm, isMoved) })
     } finally {
       this.#lanes.release(alarm.webhookId, isProven)
     }
+  }
+
+  /** Where it was redelivered while its attempt was under way, and the alarm of that came here, it is attempted anew at once. */
+  #written(alarm: RungAlarm, isMoved: boolean): void {
+    if (!isMoved && this.#taken.hasRungAgain(alarm)) {
+      this.#lanes.add(alarm)
+      this.#start()
+    } else this.#taken.delete(alarm.deliveryId)
   }
 
   async #giveUp({ deliveryId }: RungAlarm): Promise<void> {

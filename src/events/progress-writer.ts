@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type DeliveryHealth, type DeliveryResult, healthAfter, healthy } from '../domain/delivery.ts'
 import type { Log } from '../ops/logger.ts'
-import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
+import { type Database, type Statements, StorageError, statementsOf, storing } from '../storage/database.ts'
 import { type DeliveryProgress, recordHealth, recordProgress } from '../storage/delivery-work.ts'
 import { hasAnsweredSince } from '../storage/webhook-answers.ts'
 import type { Queue } from './queue.ts'
@@ -12,8 +12,8 @@ export interface Finished {
   readonly progress: DeliveryProgress
   /** Null: there was no attempt. */
   readonly judged: { readonly webhook: KnownWebhook; readonly result: DeliveryResult } | null
-  /** Called once it is written. */
-  readonly written: () => void
+  /** Called once it is written. `isMoved` false: it is another attempt's by now, and so is its alarm. */
+  readonly written: (isMoved: boolean) => void
 }
 
 const groupRows = 500
@@ -64,46 +64,56 @@ export class ProgressWriter {
     let pause = retryMs.first
     while (this.#finished.length > 0) {
       const group = this.#finished.splice(0, groupRows)
-      const isWritten = await this.#write(group)
-      if (isWritten) for (const { written } of group) written()
+      const moved = await this.#write(group)
+      if (moved !== null) for (const { progress, written } of group) written(moved.has(progress.deliveryId))
       else if (signal.aborted) break
       else {
         this.#finished.unshift(...group)
         await delay(pause, undefined, { signal }).catch(() => undefined)
       }
-      pause = isWritten ? retryMs.first : Math.min(pause * 2, retryMs.last)
+      pause = moved !== null ? retryMs.first : Math.min(pause * 2, retryMs.last)
     }
     this.#running = null
   }
 
-  /** False when the database did not take it. Never throws. */
-  async #write(group: readonly Finished[]): Promise<boolean> {
+  /** The ids of deliveries that moved; null when the database did not take it. Never throws. */
+  async #write(group: readonly Finished[]): Promise<ReadonlySet<string> | null> {
     try {
       const notes = await this.#healthNotes(group)
       const rows = group.map(({ progress }) => progress)
-      await storing('write attempts', () =>
+      const moved = await storing('write attempts', () =>
         this.#database.work.begin(async (tx) => {
-          const statements = statementsOf(tx)
-          const ids = rows.map(({ deliveryId }) => deliveryId)
-          const waiting = rows.flatMap((row) => (row.dueAt === null ? [] : [{ ...row, place: 'back' as const }]))
-          // On one connection, so in this order, and without waiting for each other's answers.
-          await Promise.all([
+          const [ids] = await Promise.all([
             recordProgress(tx, rows),
-            this.#queue.remove(statements, ids).then(() => this.#queue.set(statements, waiting)),
             ...notes.map(({ webhook, health }) => recordHealth(tx, webhook.workspaceId, webhook.id, health)),
           ])
+          await this.#moveAlarms(statementsOf(tx), rows, ids)
+          return ids
         }),
       )
       for (const note of notes) {
         note.webhook.health = note.health
         this.#tell(note)
       }
-      return true
+      return moved
     } catch (error) {
       if (error instanceof StorageError && error.unavailable) this.#database.renew()
       this.#log.warn({ error, deliveries: group.length }, 'what became of deliveries is not written yet')
-      return false
+      return null
     }
+  }
+
+  /** The alarm of a delivery that did not move stays: it is to ring for whoever redelivered it, or in vain. */
+  async #moveAlarms(
+    statements: Statements,
+    rows: readonly DeliveryProgress[],
+    ids: ReadonlySet<string>,
+  ): Promise<void> {
+    const waiting = rows.flatMap((row) =>
+      row.dueAt === null || !ids.has(row.deliveryId) ? [] : [{ ...row, place: 'back' as const }],
+    )
+    await this.#queue.remove(statements, [...ids])
+    await this.#queue.set(statements, waiting)
   }
 
   /** The health of those webhooks of a group whose health moves. */

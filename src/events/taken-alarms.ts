@@ -7,6 +7,8 @@ const beginWithinMs = leaseMs - asynchronousDeadlineMs - 5000
 interface Taken {
   readonly alarm: RungAlarm
   readonly takenAt: number
+  /** Since its attempt began. */
+  readonly hasRungAgain: boolean
 }
 
 /**
@@ -24,17 +26,23 @@ export class TakenAlarms {
 
   /** `takenAt`: when the queue was asked. False for one that was here already: it rang again, and is ours for as long again. */
   add(alarm: RungAlarm, takenAt: number = this.#now()): boolean {
-    const isNew = !this.#taken.has(alarm.deliveryId)
-    this.#taken.set(alarm.deliveryId, { alarm, takenAt })
-    return isNew
+    const hasRungAgain = this.#taken.has(alarm.deliveryId)
+    this.#taken.set(alarm.deliveryId, { alarm, takenAt, hasRungAgain })
+    return !hasRungAgain
   }
 
   /** False where an attempt that begins now could end when the alarm is ours no more: it is forgotten, and left to ring again. */
   begin({ deliveryId }: RungAlarm): boolean {
     const taken = this.#taken.get(deliveryId)
-    if (taken !== undefined && this.#now() - taken.takenAt < beginWithinMs) return true
-    this.#taken.delete(deliveryId)
-    return false
+    const isInTime = taken !== undefined && this.#now() - taken.takenAt < beginWithinMs
+    if (isInTime) this.#taken.set(deliveryId, { ...taken, hasRungAgain: false })
+    else this.#taken.delete(deliveryId)
+    return isInTime
+  }
+
+  /** Whether it rang again, and came here, since its attempt began. */
+  hasRungAgain({ deliveryId }: RungAlarm): boolean {
+    return this.#taken.get(deliveryId)?.hasRungAgain ?? false
   }
 
   delete(deliveryId: string): void {

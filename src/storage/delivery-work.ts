@@ -75,6 +75,8 @@ export interface DeliveryProgress {
   readonly workspaceId: WorkspaceId
   readonly deliveryId: string
   readonly webhookId: string
+  /** When this attempt was due: the row says something else once the delivery was redelivered. */
+  readonly wasDueAt: Date
   readonly at: Date
   readonly status: DeliveryStatus
   readonly reason: DeliveryReason | null
@@ -86,33 +88,51 @@ export interface DeliveryProgress {
 }
 
 /**
- * Writes attempts and what became of their deliveries, as a part of the transaction `tx`. Repeatable. A delivery that ended meanwhile stays as it
- * is; of one that was expunged nothing is kept of the response.
+ * Writes attempts and what became of their deliveries, as a part of the transaction `tx`. Repeatable. Returns the ids of those that moved: a
+ * delivery that ended meanwhile stays as it is, and so does one that is due at another time by now, for whatever is no success. Of
+ * one that was expunged nothing is kept of the response.
  */
-export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryProgress[]): Promise<void> {
+export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryProgress[]): Promise<Set<string>> {
   const bounds = idBounds(rows.map(({ deliveryId }) => deliveryId))
   const made = rows.flatMap((row) => (row.attempt === null ? [] : [{ ...row, attempt: row.attempt }]))
-  const moves = JSON.stringify(rows.map(moveOf))
+  const run = (statement: string, progress: readonly DeliveryProgress[]) =>
+    tx.unsafe(statement, [JSON.stringify(progress.map(moveOf)), ...bounds], { prepare: true })
   // Sent together: the connection keeps their order.
-  await Promise.all([
-    tx.unsafe(moving, [moves, ...bounds], { prepare: true }),
+  const [found] = await Promise.all([
+    run(moving, rows),
     made.length === 0
       ? null
       : tx.unsafe(attempting, [JSON.stringify(made.map(attemptOf)), ...bounds], { prepare: true }),
   ])
+  const moved = new Set(found.map(({ id }) => id as string))
+  const stayed = made.filter(({ deliveryId }) => !moved.has(deliveryId))
+  if (stayed.length > 0) await run(counting, stayed)
+  return moved
 }
 
-const moving = `
-  update deliveries d set status = t.status, reason = t.reason, attempts = t.attempts, failures = t.failures,
-    due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
-    last_status = case when t.was_made then t.last_status else d.last_status end,
-    last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
-  from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int, failures int,
-    due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text)
+const rowsThatWait = `json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int,
+    failures int, due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text, was_due_at timestamptz,
+    was_due_before timestamptz)
   where d.workspace_id = t.workspace_id and d.id = t.id and ${within('d.id', 2)} and ${within('t.id', 2)}
     and d.status in ('pending', 'failed')`
 
-function moveOf({ workspaceId, deliveryId, attempt, status, reason, attempts, failures, dueAt, at }: DeliveryProgress) {
+/** The last condition is for its repetition. Comparisons only: in an update Citus takes no function of a column that is not immutable. */
+const moving = `
+  update deliveries d set status = t.status, reason = t.reason, attempts = greatest(d.attempts, t.attempts), failures = t.failures,
+    due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
+    last_status = case when t.was_made then t.last_status else d.last_status end,
+    last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
+  from ${rowsThatWait} and (t.status = 'delivered' or d.due_at >= t.was_due_at and d.due_at < t.was_due_before
+    or d.due_at = t.due_at)
+  returning d.id`
+
+/** An attempt that moved nothing was made all the same. */
+const counting = `
+  update deliveries d set attempts = t.attempts, last_status = t.last_status, last_failure = t.last_failure, updated_at = t.at
+  from ${rowsThatWait} and d.attempts < t.attempts`
+
+function moveOf({ attempt, wasDueAt, ...progress }: DeliveryProgress) {
+  const { workspaceId, deliveryId, status, reason, attempts, failures, dueAt, at } = progress
   return {
     workspace_id: workspaceId,
     id: deliveryId,
@@ -125,6 +145,9 @@ function moveOf({ workspaceId, deliveryId, attempt, status, reason, attempts, fa
     was_made: attempt !== null,
     last_status: attempt?.status ?? null,
     last_failure: attempt?.failure ?? null,
+    was_due_at: wasDueAt,
+    // The column has microseconds.
+    was_due_before: new Date(wasDueAt.getTime() + 1),
   }
 }
 

@@ -11,7 +11,7 @@ import {
   type TestAccount,
   type TestRelevo,
 } from '../support/relevo.ts'
-import { type FakeTenant, startTenant } from '../support/tenant.ts'
+import { type Behaviour, type FakeTenant, startTenant } from '../support/tenant.ts'
 import { reply, reset, silence } from '../support/tenant-behaviours.ts'
 
 /** contract.md §4 "Asynchronous deliveries": one tenant answers exchanges, the other is told. */
@@ -237,6 +237,75 @@ describe('a delivery that fails', () => {
     expect([again.status, again.body.status, again.body.reason]).toEqual([200, 'pending', null])
     expect(await only(account, 'delivered')).toMatchObject({ attemptCount: 12 })
     expect(told.received.at(-1)?.headers['x-webhook-attempt']).toBe('12')
+  })
+})
+
+describe('a delivery that the tenant has attempted again while an attempt of it hangs', () => {
+  /** An attempt after so many failures that answers once it is told a status, redelivered or recovered meanwhile. */
+  async function redelivered(how: 'redeliver' | 'recover', failures: number) {
+    const { account, others } = await accountWith({})
+    const answer = Promise.withResolvers<number>()
+    const hanging: Behaviour = async (call) => reply({}, await answer.promise)(call)
+    answering.next(reply({ data: {} }))
+    told.next(failures === 0 ? hanging : reply({}, 500))
+    await account.meta.init(`${how}-${failures}`)
+    const { id } = failures === 0 ? await only(account, 'pending') : await only(account, 'failed')
+    if (failures > 0) {
+      await sql`update deliveries set failures = ${failures}, attempts = ${failures} where id = ${id}`
+      told.next(hanging)
+      await makeDue(id)
+    }
+    const webhookId = others[0].id
+    await eventually(() => {
+      const { headers } = told.received.at(-1) ?? {}
+      return headers?.['x-webhook-id'] === webhookId && headers?.['x-webhook-attempt'] === String(failures + 1)
+    })
+    const [path, body] =
+      how === 'redeliver'
+        ? [`/v1/deliveries/${id}/redeliver`]
+        : [`/v1/webhooks/${webhookId}/recover`, { since: new Date(Date.now() - 60_000).toISOString() }]
+    const again = await relevo.api('POST', path, { token: account.token, body })
+    expect(again.status).toBe(200)
+    // The process that makes the attempt has taken the new alarm.
+    await eventually(async () => (await alarmOf(id))?.state === 'active')
+    return { account, id, answer: answer.resolve }
+  }
+
+  const alarmOf = async (id: string) => (await sql`select state from relevo_queue.job where id = ${id}`)[0]
+
+  it.each([
+    ['redeliver', 0],
+    ['redeliver', 10],
+    ['recover', 10],
+  ] as const)(
+    '%s, after %i failures: is attempted at once when that fails, at the beginning of its schedule',
+    async (how, failures) => {
+      const { account, id, answer } = await redelivered(how, failures)
+      told.next(reply({}, 500))
+      answer(503)
+      const delivery = await eventually(async () => {
+        const found = await deliveryOf(account, id)
+        return found.attemptCount === failures + 2 ? found : null
+      })
+      expect(delivery).toMatchObject({ status: 'failed', reason: null, lastStatus: 500 })
+      const made = delivery.attempts.slice(-2).map(({ number, status }: Record<string, unknown>) => [number, status])
+      expect(made).toEqual([
+        [failures + 1, 503],
+        [failures + 2, 500],
+      ])
+      expect(told.received.at(-1)?.headers['x-webhook-attempt']).toBe(String(failures + 2))
+      expect(await sql`select failures from deliveries where id = ${id}`).toEqual([{ failures: 1 }])
+      const waitMs = Date.parse(delivery.nextAttemptAt) - Date.parse(delivery.attempts.at(-1)?.createdAt)
+      expect(waitMs).toBeLessThan(8000)
+      expect(await alarmOf(id)).toEqual({ state: 'created' })
+    },
+  )
+
+  it('is delivered when that succeeds', async () => {
+    const { account, id, answer } = await redelivered('redeliver', 10)
+    answer(200)
+    expect(await only(account, 'delivered')).toMatchObject({ attemptCount: 11 })
+    expect(await alarmOf(id)).toBeUndefined()
   })
 })
 

@@ -8,14 +8,16 @@ import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { createAddressGuard } from '../../../src/egress/address-guard.ts'
 import { createDispatchers } from '../../../src/egress/dispatcher.ts'
 import { createResolver } from '../../../src/egress/resolver.ts'
-import { deliveriesTo, enqueue } from '../../../src/events/announcement.ts'
+import { deliveriesTo, enqueue, ringAnew } from '../../../src/events/announcement.ts'
 import { Backlog } from '../../../src/events/backlog.ts'
 import { DeliveryWorker } from '../../../src/events/delivery-worker.ts'
 import { Queue } from '../../../src/events/queue.ts'
 import { WebhookBook } from '../../../src/events/webhook-book.ts'
 import { Unsealer } from '../../../src/events/webhook-signing.ts'
 import { createMetrics } from '../../../src/ops/metrics.ts'
-import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import { type Database, openDatabase, statementsOf } from '../../../src/storage/database.ts'
+import { loadWaiting, recordProgress } from '../../../src/storage/delivery-work.ts'
+import { redeliver } from '../../../src/storage/redelivery.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
 import { type Behaviour, type FakeTenant, startTenant } from '../../support/tenant.ts'
@@ -135,25 +137,26 @@ async function ringAgain(): Promise<void> {
 
 /** Has both places of a webhook taken by attempts that hang; `waiting` is taken as well, and has none. */
 async function crowd(webhookId: string) {
-  const responses: Parameters<Behaviour>[0]['response'][] = []
-  const hanging: Behaviour = ({ response }) => void responses.push(response)
+  const calls = new Map<unknown, Parameters<Behaviour>[0]>()
+  const hanging: Behaviour = (call) => void calls.set(call.received.headers['x-webhook-event-id'], call)
   tenant.next(hanging, hanging)
   const ids = await enqueued(webhookId, 3)
-  const before = tenant.received.length
   const worker = startWorker()
-  await eventually(() => responses.length === 2)
-  const sent = tenant.received.slice(before).map(({ headers }) => headers['x-webhook-event-id'])
-  const rows = await Promise.all(ids.map(async (id) => ({ id, eventId: (await rowOf(id))?.event_id })))
-  const under = rows.flatMap(({ id, eventId }) => (sent.includes(eventId) ? [id] : []))
-  const [waiting = ''] = ids.filter((id) => !under.includes(id))
+  await eventually(() => calls.size === 2)
+  const found = await Promise.all(ids.map(async (id) => ({ id, call: calls.get((await rowOf(id))?.event_id) })))
+  const underWay = found.flatMap(({ id, call }) => (call === undefined ? [] : [{ id, call }]))
+  const [waiting = ''] = found.flatMap(({ id, call }) => (call === undefined ? [id] : []))
   expect(await alarmOf(waiting)).toEqual({ state: 'active' })
   return {
     worker,
+    underWay,
     waiting,
     /** Both answer, and are written. */
     async answer() {
-      for (const response of responses) response.writeHead(200).end('{}')
-      await eventually(async () => (await Promise.all(under.map(isDelivered))).every(Boolean))
+      for (const { id, call } of underWay) {
+        await reply({})(call)
+        await eventually(() => isDelivered(id))
+      }
     },
   }
 }
@@ -190,6 +193,67 @@ describe('an alarm that waits for a place until it rings again', () => {
     await ringAgain()
     await eventually(() => isDelivered(waiting))
     expect(await rowOf(waiting)).toMatchObject({ attempts: 1 })
+  })
+})
+
+describe('a delivery that another process attempts again while an attempt of it hangs', () => {
+  it('is left to that one when the attempt fails, which is counted', async () => {
+    await insertWebhooks(1, 'wh_again_', tenant.url)
+    const { underWay, waiting } = await crowd('wh_again_1')
+    const [hung, last] = underWay
+    if (hung === undefined || last === undefined) throw new Error('two are under way')
+    const again = Promise.withResolvers<void>()
+    tenant.next(async (call) => {
+      await again.promise
+      await reply({})(call)
+    })
+    await redeliver(database, workspaceId, hung.id, (tx, deliveries) => ringAnew(queue, tx, deliveries))
+    const due = async () => (await sql`select due_at::text from deliveries where id = ${hung.id}`)[0]?.due_at
+    const dueAt = await due()
+    // The other has both its places taken.
+    const count = tenant.received.length
+    startWorker()
+    await eventually(() => tenant.received.length === count + 1)
+    expect(tenant.received.at(-1)?.headers['x-webhook-event-id']).toBe((await rowOf(hung.id))?.event_id)
+    // The one that waits has its place now, in the first process.
+    tenant.next(reply({}))
+    await reply({}, 500)(hung.call)
+    await eventually(() => isDelivered(waiting))
+    await eventually(async () => (await rowOf(hung.id))?.attempts === 1)
+    expect(await rowOf(hung.id)).toMatchObject({ status: 'pending', failures: 0, attempts: 1 })
+    expect(await due()).toBe(dueAt)
+    expect(await alarmOf(hung.id)).toEqual({ state: 'active' })
+    again.resolve()
+    await eventually(() => isDelivered(hung.id))
+    expect(await alarmOf(hung.id)).toBeUndefined()
+    await reply({})(last.call)
+    await eventually(() => isDelivered(last.id))
+  })
+
+  it('stays as it was left when what became of the attempt is written late, or twice', async () => {
+    const [id = ''] = await enqueued('wh_away', 1)
+    const [delivery] = await loadWaiting(database.work, [{ workspaceId, deliveryId: id }])
+    if (delivery === undefined) throw new Error('it waits')
+    const at = new Date()
+    const base = { workspaceId, deliveryId: id, webhookId: 'wh_away', wasDueAt: delivery.dueAt, at, attempt: null }
+    const failed = {
+      ...base,
+      status: 'failed',
+      reason: null,
+      attempts: 1,
+      failures: 1,
+      dueAt: new Date(at.getTime() + 5000),
+    } as const
+    const write = () => recordProgress(database.work, [failed])
+    // The database's answer to the first was lost.
+    expect([await write(), await write()]).toEqual([new Set([id]), new Set([id])])
+    await redeliver(database, workspaceId, id, (tx, deliveries) => ringAnew(queue, tx, deliveries))
+    expect(await write()).toEqual(new Set())
+    expect(await rowOf(id)).toMatchObject({ status: 'pending', failures: 0 })
+    const ended = { ...failed, status: 'delivered', dueAt: null } as const
+    expect(await recordProgress(database.work, [ended])).toEqual(new Set([id]))
+    expect(await recordProgress(database.work, [ended])).toEqual(new Set())
+    await queue.remove(statementsOf(database.work), [id])
   })
 })
 
