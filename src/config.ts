@@ -56,7 +56,7 @@ const variables = {
     check: z.enum(['postgres', 'citus']),
     default: 'postgres',
     meaning:
-      '`citus`: `DATABASE_URL` is the coordinator of a Citus cluster, over which `migrate` distributes the tables',
+      '`citus`: `DATABASE_URL`, which is required then, is the coordinator of a Citus cluster, over which `migrate` distributes the tables',
   },
   DATABASE_PREPARE: {
     check: truth,
@@ -204,6 +204,7 @@ export function readConfig(environment: Environment = process.env): Config {
   const faults = new Map(read.error?.issues.map((issue) => [String(issue.path[0]), plain(issue)]))
   if (given.DATABASE_URL === undefined) {
     if (given.DATABASE_DIRECT_URL !== undefined) faults.set('DATABASE_URL', 'is required with DATABASE_DIRECT_URL')
+    if (given.DATABASE_BACKEND === 'citus') faults.set('DATABASE_URL', 'is required with DATABASE_BACKEND=citus')
     // The processes of other roles must meet in one database, and keep it when one of them ends.
     const role = read.data?.ROLE ?? given.ROLE
     if (role !== 'all' && !faults.has('ROLE')) faults.set('DATABASE_URL', `is required with ROLE=${role}`)

@@ -25,7 +25,7 @@ export async function serve(print: Print): Promise<void> {
     print(reason.message)
     void closing.close()
   }
-  const app = await createService(config, { refused })
+  const app = await orStop(embedded, () => createService(config, { refused }))
   const stop = async () => {
     try {
       await app.close()
@@ -57,10 +57,13 @@ async function createService(config: AppConfig, options: AppOptions): Promise<Pi
 
 /** Applies pending migrations to the database of the settings. */
 export async function migrateDatabase(print: Print): Promise<void> {
-  const { config, embedded } = await settle(readConfig(), print)
-  await migrate(config.DATABASE_DIRECT_URL ?? config.DATABASE_URL, config.DATABASE_BACKEND)
-  print('the database is up to date')
-  await embedded?.stop()
+  const { config, embedded } = await settle(readConfig(), print, { migrates: false })
+  try {
+    await migrate(config.DATABASE_DIRECT_URL ?? config.DATABASE_URL, config.DATABASE_BACKEND)
+    print('the database is up to date')
+  } finally {
+    await embedded?.stop()
+  }
 }
 
 /**
@@ -103,7 +106,7 @@ export async function resealSecrets(print: Print): Promise<number> {
   }
 }
 
-/** Embedded mode makes what was not given: contract.md §2. */
+/** Embedded mode makes what was not given: contract.md §2. Whoever gets `embedded` stops it: its session keeps the process alive. */
 export async function settle(
   config: Config,
   print: Print,
@@ -118,7 +121,17 @@ export async function settle(
   print(`embedded PostgreSQL ${embedded.adopted ? 'found running' : 'started'} in ${config.DATA_DIR}`)
   if (MASTER_KEY === undefined) print(`master key in ${made.masterKeyFile}`)
   if (ADMIN_TOKEN === undefined) print(`admin token in ${made.adminTokenFile}`)
-  if (migrates) await migrate(embedded.url)
+  if (migrates) await orStop(embedded, () => migrate(embedded.url))
   const filled = { MASTER_KEY: MASTER_KEY ?? made.masterKey, ADMIN_TOKEN: ADMIN_TOKEN ?? made.adminToken }
   return { config: { ...config, ...filled, DATABASE_URL: embedded.url }, embedded }
+}
+
+/** Runs a step after which the embedded server is still needed; where it fails nobody else would stop it. */
+async function orStop<Result>(embedded: EmbeddedServer | null, step: () => Promise<Result>): Promise<Result> {
+  try {
+    return await step()
+  } catch (error) {
+    await embedded?.stop().catch(() => undefined)
+    throw error
+  }
 }

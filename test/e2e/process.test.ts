@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import postgres from 'postgres'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/database.ts'
+import { useEmbedded } from '../support/embedded-fixture.ts'
 import { fakeMeta } from '../support/meta.ts'
 import { endProcesses, type RelevoProcess, runRelevo } from '../support/process.ts'
 import { type FakeTenant, startTenant } from '../support/tenant.ts'
@@ -162,6 +164,22 @@ describe('embedded mode', () => {
     expect(await second.ended()).toBe(0)
     await tenant.close()
     await rm(dataDir, { recursive: true })
+  })
+})
+
+describe('embedded mode with a database that takes no migration', () => {
+  const fixture = useEmbedded()
+
+  it.each(['migrate', 'serve'])('%s says so, and ends with its server', async (command) => {
+    const { url, stop } = await fixture.start()
+    const sql = postgres(url, { max: 1 })
+    await sql`create table api_keys (in_the_way int)`
+    await sql.end()
+    await stop()
+    const relevo = runRelevo([command], { DATA_DIR: fixture.dataDir })
+    expect(await relevo.ended()).toBe(1)
+    expect(relevo.output()).toContain('migrate failed: 42P07')
+    expect(await fixture.postmasterPid()).toBeUndefined()
   })
 })
 

@@ -64,7 +64,6 @@ describe('defaults', () => {
 
 describe('values', () => {
   it.each([
-    ['DATABASE_BACKEND', 'citus', 'citus'],
     ['DATABASE_PREPARE', 'false', false],
     ['PORT', '0', 0],
     ['PORT', '65535', 65_535],
@@ -198,6 +197,14 @@ describe('with DATABASE_URL', () => {
     const { MASTER_KEY, ADMIN_TOKEN } = external
     expect(faultOf({ DATABASE_DIRECT_URL, MASTER_KEY, ADMIN_TOKEN })).toBe(
       'DATABASE_URL is required with DATABASE_DIRECT_URL',
+    )
+  })
+
+  it('DATABASE_BACKEND=citus names a cluster, which embedded mode is not', () => {
+    expect(readConfig({ ...external, DATABASE_BACKEND: 'citus' }).DATABASE_BACKEND).toBe('citus')
+    const { MASTER_KEY, ADMIN_TOKEN } = external
+    expect(faultOf({ DATABASE_BACKEND: 'citus', MASTER_KEY, ADMIN_TOKEN })).toBe(
+      'DATABASE_URL is required with DATABASE_BACKEND=citus',
     )
   })
 
