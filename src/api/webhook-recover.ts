@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { mostWaiting } from '../domain/delivery.ts'
 import { invalidInput } from '../domain/errors.ts'
-import { countWaiting } from '../storage/deliveries.ts'
+import { storageOn } from '../storage/backends.ts'
 import { recoverDeliveries } from '../storage/redelivery.ts'
 import { findWebhook } from '../storage/webhooks.ts'
 import { requireDeliverable } from './deliveries.ts'
@@ -30,7 +30,8 @@ export const recover = workspaceOperation({
   },
   async handle({ deps, workspaceId, params: { id: webhookId }, body: span }) {
     requireDeliverable(found(await findWebhook(deps.database, workspaceId, webhookId), 'webhook'))
-    const waiting = await countWaiting(deps.database.work, [{ workspaceId, webhookId }], mostWaiting)
+    const { work, backend } = deps.database
+    const waiting = await storageOn(backend).countWaiting(work, [{ workspaceId, webhookId }], mostWaiting)
     const room = mostWaiting - (waiting.get(webhookId) ?? 0)
     const recovered = await recoverDeliveries(deps.database, workspaceId, webhookId, span, room, deps.ringAnew)
     deps.deliveriesAreDue()

@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { newUuid } from '../../src/domain/ids.ts'
+import { newUuid, type WorkspaceId } from '../../src/domain/ids.ts'
 import { migrate } from '../../src/migrate.ts'
 import { storageOn } from '../../src/storage/backends.ts'
 import { closeInterrupted, replayExchanges } from '../../src/storage/citus/exchanges.ts'
@@ -8,6 +8,7 @@ import { rollUp } from '../../src/storage/stats-roll-up.ts'
 import { installCitusStandIn } from '../support/citus-stand-in.ts'
 import { createEmptyDatabase, type TestDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
+import { insertDelivery } from '../support/log-rows.ts'
 import { createAccount, createWebhook, startRelevo, type TestRelevo } from '../support/relevo.ts'
 import { shardFault } from '../support/shard-rule.ts'
 import { type StatementTap, tapStatements } from '../support/statement-tap.ts'
@@ -150,6 +151,21 @@ it('replayed rows, late replies and closed rows of dead processes too', async ()
   ])
   expect(tap.statements.slice(from).filter(({ text }) => text.includes('for share'))).not.toEqual([])
   expect(await faultsSince(from)).toEqual([])
+})
+
+it('what a webhook never got is recovered shard by shard', async () => {
+  const account = await createAccount(relevo)
+  const { id } = await createWebhook(relevo, account, tenant.url, { active: false })
+  const workspaceId = account.workspaceId as WorkspaceId
+  await insertDelivery(sql, workspaceId, { webhookId: id, status: 'exhausted' })
+  const from = tap.statements.length
+  const body = { since: new Date(Date.now() - 60_000).toISOString() }
+  const answer = await relevo.api('POST', `/v1/webhooks/${id}/recover`, { token: account.token, body })
+  expect(answer.body).toEqual({ recovered: 1, isComplete: true })
+  const isOfRecovery = /as waiting\b|with chosen/
+  const recovering = tap.statements.slice(from).filter(({ text }) => isOfRecovery.test(text))
+  expect(recovering.length).toBeGreaterThanOrEqual(2)
+  for (const statement of recovering) expect(await shardFault(sql, statement), statement.text).toBeNull()
 })
 
 it('statistics are rolled up workspace by workspace', async () => {

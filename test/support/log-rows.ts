@@ -44,6 +44,7 @@ export interface DeliverySample {
   readonly clientId?: string | null
   readonly status?: 'pending' | 'failed' | 'delivered' | 'exhausted'
   readonly envelope?: string
+  readonly webhookId?: string
 }
 
 export async function insertDelivery(
@@ -56,12 +57,13 @@ export async function insertDelivery(
     clientId = null,
     status = 'delivered',
     envelope = '{}',
+    webhookId = newId('webhook'),
   }: DeliverySample = {},
 ): Promise<string> {
   await sql`insert into deliveries ${sql({
     workspace_id: workspaceId,
     id,
-    webhook_id: newId('webhook'),
+    webhook_id: webhookId,
     event_id: newUuid(),
     event: 'whatsapp.flows.init',
     resource_id: flowToken,
