@@ -86,10 +86,16 @@ const variables = {
     meaning: 'comma-separated; accepted for opening, never used for sealing',
   },
   ADMIN_TOKEN: {
-    check: z.string().min(32, 'must be at least 32 characters').optional(),
+    // What src/api/caller.ts reads of a header: another token would start, and nobody could ever send it.
+    check: z
+      .string()
+      .regex(/^[\x21-\x7e]*$/, 'must be ASCII without spaces')
+      .min(32, 'must be at least 32 characters')
+      .max(1000, 'must be at most 1000 characters')
+      .optional(),
     default: null,
     meaning:
-      "the operator's bearer token, at least 32 characters. Required with `DATABASE_URL`, else made under `DATA_DIR`",
+      "the operator's bearer token, 32 to 1000 characters, ASCII without spaces. Required with `DATABASE_URL`, else made under `DATA_DIR`",
   },
   META_APP_SECRETS: {
     check: list(() => undefined, ''),

@@ -8,7 +8,7 @@ export class DataDirError extends Error {}
 export interface DataDirSecrets {
   /** Base64 of 32 bytes. */
   readonly masterKey: string
-  /** At least 32 characters. */
+  /** 32 to 1000 characters, as ADMIN_TOKEN. */
   readonly adminToken: string
   readonly masterKeyFile: string
   readonly adminTokenFile: string
@@ -25,8 +25,8 @@ export async function prepareDataDir(dataDir: string): Promise<DataDirSecrets> {
   const masterKey = await createOnce(masterKeyFile, () => randomBytes(32).toString('base64'))
   if (!isMasterKey(masterKey)) throw new DataDirError(`${masterKeyFile} does not hold the base64 of 32 bytes`)
   const adminToken = await createOnce(adminTokenFile, () => randomBytes(32).toString('base64url'))
-  if (!/^[!-~]{32,}$/.test(adminToken)) {
-    throw new DataDirError(`${adminTokenFile} does not hold a token of at least 32 printable characters`)
+  if (!/^[!-~]{32,1000}$/.test(adminToken)) {
+    throw new DataDirError(`${adminTokenFile} does not hold a token of 32 to 1000 printable characters`)
   }
   return { masterKey, adminToken, masterKeyFile, adminTokenFile }
 }

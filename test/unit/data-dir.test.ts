@@ -81,6 +81,7 @@ describe('a later start', () => {
     ['master-key', 'not base64 of anything, but long enough to be'],
     ['admin-token', ''],
     ['admin-token', 't'.repeat(31)],
+    ['admin-token', 't'.repeat(1001)],
     ['admin-token', `${'t'.repeat(32)} ${'t'.repeat(32)}`],
   ])('names a %s that holds %j, and leaves it as it is', async (name, text) => {
     await prepareDataDir(dataDir)
