@@ -27,7 +27,10 @@ const list = (item: (value: string) => unknown, message: string) =>
 const postgresUrl = z
   .string()
   .refine((value) => /^postgres(ql)?:\/\/./.test(value), { error: 'must begin with postgres://', abort: true })
-  .refine((value) => !throws(() => readHosts(value)), 'must be a URL with one host or several, of a primary')
+  .superRefine((value, context) => {
+    const fault = thrownBy(() => readHosts(value))
+    if (fault !== null) context.addIssue(fault)
+  })
   .optional()
 const httpUrl = z
   .string()
@@ -258,10 +261,15 @@ function protocolOf(value: string): string {
 }
 
 function throws(run: () => unknown): boolean {
+  return thrownBy(run) !== null
+}
+
+/** The message, or null. */
+function thrownBy(run: () => unknown): string | null {
   try {
     run()
-    return false
-  } catch {
-    return true
+    return null
+  } catch (error) {
+    return (error as Error).message
   }
 }

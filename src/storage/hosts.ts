@@ -30,11 +30,23 @@ export function readHosts(url: string): Host[] {
     const wanted = read?.searchParams.get('target_session_attrs') ?? 'primary'
     if (read === null || !['primary', 'read-write'].includes(wanted))
       throw new Error('must be a URL with one host or several, of a primary')
+    if (![read.username, read.password, read.hostname].every(isDecodable))
+      throw new Error('must have a % of its user, password or host written as %25')
     // The driver knows the parameter too, and takes a hot standby of PostgreSQL 14 or later for read-write.
     read.searchParams.delete('target_session_attrs')
     const hostname = read.hostname.replace(/^\[(.*)\]$/, '$1')
     return { hostname, port: Number(read.port || 5432), url: read.href }
   })
+}
+
+/** The driver decodes these parts, and what it throws where it cannot is no line for the operator. */
+function isDecodable(part: string): boolean {
+  try {
+    decodeURIComponent(part)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /**

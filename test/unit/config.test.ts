@@ -103,6 +103,11 @@ describe('a bad value', () => {
       'postgres://one,two/bad-value?target_session_attrs=any',
       'must be a URL with one host or several, of a primary',
     ],
+    [
+      'DATABASE_URL',
+      'postgres://relevo:50%bad-value@db/relevo',
+      'must have a % of its user, password or host written as %25',
+    ],
     ['DATABASE_DIRECT_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
     ['DATABASE_PREPARE', 'bad-value', 'must be one of true, false'],
     ['DATABASE_PREPARE', 'TRUE', 'must be one of true, false'],

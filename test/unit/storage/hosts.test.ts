@@ -33,6 +33,21 @@ describe('the hosts of a DATABASE_URL', () => {
   })
 })
 
+describe('a % that begins no escape', () => {
+  it.each(['u:50%secret@db1,db2', '%secret:p@db', 'u:p%80secret@db', 'u:p@50%secret'])('of %s is told', (authority) => {
+    const url = `postgres://${authority}/relevo`
+    expect(() => readHosts(url)).toThrow(/^must have a % of its user, password or host written as %25$/)
+  })
+
+  it('written as %25 is taken, and a socket of the file system still is', async () => {
+    for (const authority of ['u:50%25off@db', 'u:p@%2Fvar%2Frun%2Fpostgresql']) {
+      const url = `postgres://${authority}/relevo`
+      expect(readHosts(url)).toHaveLength(1)
+      await openClient(url, { max: 1 }).end()
+    }
+  })
+})
+
 describe('hosts that take a connection and close it', () => {
   let asked = 0
   let port = 0
