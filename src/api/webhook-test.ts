@@ -12,6 +12,7 @@ import {
 import { newUuid, type WorkspaceId } from '../domain/ids.ts'
 import { type Outcome, outcomeNames } from '../domain/outcome.ts'
 import { readReply } from '../domain/reply.ts'
+import { deliveryFailureOf } from '../events/attempt-judgement.ts'
 import { signRequest } from '../events/signed-request.ts'
 import { Unsealer, webhookSigning } from '../events/webhook-signing.ts'
 import { findSendableWebhook, type SendableWebhook } from '../storage/webhook-secrets.ts'
@@ -106,10 +107,11 @@ function sampleRequest(
   })
 }
 
-/** As an exchange would be judged; where no answer is awaited, the status alone counts. */
-function failureOf({ failure, status, body }: Attempt, event: WebhookEvent): Outcome | null {
+/** As an exchange would be judged, or as a delivery where no answer is awaited. */
+function failureOf(attempt: Attempt, event: WebhookEvent): Outcome | null {
+  if (!isExchangeEvent(event)) return deliveryFailureOf(attempt)
+  const { failure, status, body } = attempt
   if (failure !== null) return failure
-  if (!isExchangeEvent(event)) return status !== null && status >= 200 && status < 300 ? null : 'bad_status'
   const read = readReply(status ?? 0, body ?? Buffer.alloc(0))
   return read.kind === 'problem' ? read.problem : null
 }

@@ -27,7 +27,7 @@ export function judgeAttempt(
   at: Date,
   random: number,
 ): Judged {
-  const failure = failureOf(attempt)
+  const failure = deliveryFailureOf(attempt)
   const made: MadeAttempt = { ...keptOf(attempt), id: newUuid(sentAt.getTime()), createdAt: sentAt, failure }
   const attempts = delivery.attempts + 1
   const base = { ...nameOf(delivery), at, attempts, attempt: made }
@@ -49,7 +49,8 @@ export function withoutAttempt(delivery: WaitingDelivery, reason: DeliveryReason
   return ended({ ...nameOf(delivery), at, attempts, attempt: null }, failures, reason)
 }
 
-function failureOf({ status, failure }: Attempt): AttemptFailure | null {
+/** Null for any 2xx, also where its body then failed: nobody waits for it. */
+export function deliveryFailureOf({ status, failure }: Attempt): AttemptFailure | null {
   if (status !== null && status >= 200 && status < 300) return null
   return failure ?? 'bad_status'
 }

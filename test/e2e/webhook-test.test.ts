@@ -5,7 +5,18 @@ import { subscribableEvents, umbrellaEvent } from '../../src/domain/events.ts'
 import { makeCertificate } from '../support/certificate.ts'
 import { createAccount, createWebhook, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
 import { type Behaviour, type FakeTenant, startTenant } from '../support/tenant.ts'
-import { delayed, html, huge, noContent, redirect, reply, reset, silence, text } from '../support/tenant-behaviours.ts'
+import {
+  delayed,
+  html,
+  huge,
+  noContent,
+  redirect,
+  reply,
+  reset,
+  silence,
+  text,
+  truncated,
+} from '../support/tenant-behaviours.ts'
 
 /** contract.md §6 `POST /v1/webhooks/{id}/test`: a sample through the real path. */
 describe('testing a webhook', () => {
@@ -157,6 +168,14 @@ describe('testing a webhook', () => {
     const id = await add({ events: ['whatsapp.flows.completed'], timeoutMs: 100 })
     expect((await runTestWith(id, noContent())).attempt).toMatchObject({ status: 204, failure: null })
     expect((await runTestWith(id, html())).attempt).toMatchObject({ status: 200, failure: null })
+    // A body that is too large or cut short changes nothing: the real delivery would count as delivered.
+    expect((await runTestWith(id, huge(300_000))).attempt).toMatchObject({ status: 200, failure: null })
+    expect((await runTestWith(id, truncated())).attempt).toMatchObject({ status: 200, failure: null })
+    expect((await runTestWith(id, reset())).attempt).toMatchObject({ status: null, failure: 'connection_lost' })
+    expect((await runTestWith(id, huge(300_000, { status: 500 }))).attempt).toMatchObject({
+      status: 500,
+      failure: 'bad_status',
+    })
     expect((await runTestWith(id, reply({}, 410))).attempt).toMatchObject({ status: 410, failure: 'bad_status' })
     expect((await runTestWith(id, delayed(200, {}))).attempt).toMatchObject({ status: 200, failure: null })
     expect(tenant.received.at(-1)?.headers).not.toHaveProperty('x-webhook-timeout-ms')
