@@ -35,6 +35,6 @@ export const recover = workspaceOperation({
     const room = mostWaiting - (waiting.get(webhookId) ?? 0)
     const recovered = await recoverDeliveries(deps.database, workspaceId, webhookId, span, room, deps.ringAnew)
     deps.deliveriesAreDue()
-    return ok({ recovered, isComplete: recovered < room })
+    return ok(recovered)
   },
 })

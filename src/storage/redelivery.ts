@@ -32,55 +32,81 @@ export function redeliver(
 }
 
 const chunkRows = 2000
+/** Of one step. */
+const recoverMs = 30_000
+
+export interface Recovered {
+  readonly recovered: number
+  /** False where `limit` left some. */
+  readonly isComplete: boolean
+}
 
 /**
  * Has the deliveries of a webhook attempted now that were made within a span and never delivered, the oldest first: at most `limit`.
- * Returns how many. In steps: who is interrupted repeats the call. Throws StorageError.
+ * In steps: who is interrupted repeats the call. Each begins after the last id of the one before, as what was set anew may have failed
+ * again by then. Throws StorageError.
  */
 export async function recoverDeliveries(
-  database: Database,
-  workspaceId: WorkspaceId,
-  webhookId: string,
-  span: TimeSpan & { readonly since: Date },
-  limit: number,
-  ringAnew: RingAnew,
-): Promise<number> {
-  let recovered = 0
-  for (;;) {
-    const rows = Math.min(chunkRows, limit - recovered)
-    const found = rows === 0 ? 0 : await recoverChunk(database, workspaceId, webhookId, span, rows, ringAnew)
-    recovered += found
-    if (found < chunkRows) return recovered
-  }
-}
-
-function recoverChunk(
   database: Database,
   workspaceId: WorkspaceId,
   webhookId: string,
   { since, until = new Date() }: TimeSpan & { readonly since: Date },
   limit: number,
   ringAnew: RingAnew,
-): Promise<number> {
-  const [least, most] = [firstIdAt(since.getTime() - idSlackMs), firstIdAt(until.getTime() + idSlackMs)]
+): Promise<Recovered> {
+  const most = firstIdAt(until.getTime() + idSlackMs)
+  let after = firstIdAt(since.getTime() - idSlackMs)
+  let recovered = 0
+  for (;;) {
+    const lost: Lost = { workspaceId, webhookId, since, until, after, most }
+    if (recovered === limit) return { recovered, isComplete: !(await isAnyLost(database, lost)) }
+    const rows = Math.min(chunkRows, limit - recovered)
+    const ids = await recoverChunk(database, lost, rows, ringAnew)
+    recovered += ids.length
+    if (ids.length < rows) return { recovered, isComplete: true }
+    after = ids.reduce((last, id) => (id > last ? id : last), after)
+  }
+}
+
+/** Deliveries that never arrived, of the ids after one and before another. */
+interface Lost {
+  readonly workspaceId: WorkspaceId
+  readonly webhookId: string
+  readonly since: Date
+  readonly until: Date
+  readonly after: string
+  readonly most: string
+}
+
+function isLost(sql: postgres.ISql, { workspaceId, webhookId, since, until, after, most }: Lost) {
+  return sql`workspace_id = ${workspaceId} and webhook_id = ${webhookId} and id > ${after} and id < ${most}
+    and created_at >= ${since} and created_at < ${until} and status in ('failed', 'exhausted')
+    and delivered_at is null and envelope is not null`
+}
+
+function isAnyLost({ work }: Database, lost: Lost): Promise<boolean> {
+  const look = async () => (await work`select id from deliveries where ${isLost(work, lost)} limit 1`).length > 0
+  return storing('look for deliveries to recover', look, recoverMs)
+}
+
+/** Returns the ids. */
+function recoverChunk(database: Database, lost: Lost, limit: number, ringAnew: RingAnew): Promise<string[]> {
+  const { workspaceId, webhookId, after, most } = lost
   const work = async (tx: postgres.TransactionSql) => {
     const rows = await tx`
       with chosen as materialized (
-        select id from deliveries
-        where workspace_id = ${workspaceId} and webhook_id = ${webhookId} and id >= ${least} and id < ${most}
-          and created_at >= ${since} and created_at < ${until} and status in ('failed', 'exhausted')
-          and delivered_at is null and envelope is not null
-        order by id limit ${limit})
+        select id from deliveries where ${isLost(tx, lost)} order by id limit ${limit})
       update deliveries d set ${dueNow(tx)} from chosen
-      where d.workspace_id = ${workspaceId} and d.id = chosen.id and d.id >= ${least} and d.id < ${most}
+      where d.workspace_id = ${workspaceId} and d.id = chosen.id and d.id > ${after} and d.id < ${most}
       returning d.id`
+    const ids = rows.map(({ id }) => id as string)
     await ringAnew(
       tx,
-      rows.map(({ id }) => ({ workspaceId, deliveryId: id as string, webhookId })),
+      ids.map((deliveryId) => ({ workspaceId, deliveryId, webhookId })),
     )
-    return rows.length
+    return ids
   }
-  return storing('recover deliveries', () => database.work.begin(work), 30_000)
+  return storing('recover deliveries', () => database.work.begin(work), recoverMs)
 }
 
 function dueNow(tx: postgres.TransactionSql) {

@@ -8,6 +8,7 @@ import { Backlog } from '../../../src/events/backlog.ts'
 import { Queue } from '../../../src/events/queue.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { measureQueue } from '../../../src/storage/deliveries.ts'
+import { type RingAnew, recoverDeliveries } from '../../../src/storage/redelivery.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
 import { insertDelivery } from '../../support/log-rows.ts'
@@ -97,4 +98,34 @@ it('what waits is measured: how many up to a bound, and how long the one that is
   expect(depth).toBe(3)
   expect(ageSeconds).toBeGreaterThanOrEqual(599)
   expect(ageSeconds).toBeLessThan(1200)
+})
+
+it('what is recovered and fails again meanwhile is not recovered twice, and what is left is told', async () => {
+  // More than two steps of it.
+  const lost = 4100
+  await sql`
+    insert into deliveries (workspace_id, id, webhook_id, event_id, event, occurred_at, envelope, status, created_at, updated_at)
+    select ${workspaceId}, (substr(${newUuid()}, 1, 18) || '-8' || substr(md5(i::text), 1, 3) || '-' || substr(md5(i::text), 4, 12))::uuid,
+      'wh_lost', gen_random_uuid(), 'whatsapp.flows.init', now(), '', 'exhausted', now(), now()
+    from generate_series(1, ${lost}) i`
+  // Without statistics of so many new rows a step takes seconds.
+  await sql`analyze deliveries`
+  const rung: string[] = []
+  // Each fails again before the next step begins.
+  const failAgain: RingAnew = async (tx, deliveries) => {
+    rung.push(...deliveries.map(({ deliveryId }) => deliveryId))
+    await tx`update deliveries set status = 'failed' where webhook_id = 'wh_lost' and status = 'pending'`
+  }
+  const since = new Date(Date.now() - 60_000)
+  const recover = (limit: number, until?: Date) =>
+    recoverDeliveries(database, workspaceId, 'wh_lost', { since, until }, limit, failAgain)
+  expect(await recover(0)).toEqual({ recovered: 0, isComplete: false })
+  expect(await recover(3000)).toEqual({ recovered: 3000, isComplete: false })
+  expect(new Set(rung.splice(0)).size).toBe(3000)
+  expect(await recover(lost)).toEqual({ recovered: lost, isComplete: true })
+  expect(new Set(rung.splice(0)).size).toBe(lost)
+  expect(await recover(mostWaiting)).toEqual({ recovered: lost, isComplete: true })
+  expect(new Set(rung).size).toBe(lost)
+  // No room, and nothing that needs some.
+  expect(await recover(0, new Date(since.getTime() + 1))).toEqual({ recovered: 0, isComplete: true })
 })
