@@ -3,18 +3,21 @@ import type { Page } from '../storage/workspaces.ts'
 
 const limit = z.coerce.number().int().min(1).max(100).default(20).describe('items of a page')
 
+/** A pattern, or what judges a position that a pattern cannot. */
+type PositionForm = Pick<RegExp, 'test'>
+
 /** A cursor is opaque to callers: the base64url of where the page before ended. */
-const cursor = (positionPattern: RegExp) =>
+const cursor = (positionForm: PositionForm) =>
   z
     .string()
     .max(300)
     .transform((value) => Buffer.from(value, 'base64url').toString('latin1'))
-    .refine((position) => positionPattern.test(position), 'is not a cursor of this list')
+    .refine((position) => positionForm.test(position), 'is not a cursor of this list')
     .optional()
     .describe('`nextCursor` of the page before')
 
-/** The query members of every list. `positionPattern`: what a decoded cursor must be. */
-export const pageMembers = (positionPattern: RegExp) => ({ limit, cursor: cursor(positionPattern) })
+/** The query members of every list. `positionForm`: what a decoded cursor must be. */
+export const pageMembers = (positionForm: PositionForm) => ({ limit, cursor: cursor(positionForm) })
 
 export const listOf = <Item extends z.ZodType>(item: Item) =>
   z.object({ data: z.array(item), nextCursor: z.string().nullable().describe('null: this is the last page') })

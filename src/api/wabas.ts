@@ -18,7 +18,7 @@ import { findWorkspace, type Page } from '../storage/workspaces.ts'
 import { appSecretInput } from './app-secrets.ts'
 import { exampleList, exampleWabaId } from './example.ts'
 import { found } from './existence.ts'
-import { iso, metaId, pathWaba, text } from './fields.ts'
+import { iso, metaId, pathWaba, text, time } from './fields.ts'
 import { flowKeyMembers, flowKeyRow, givenFlowKey } from './flow-key-input.ts'
 import { listOf, pageMembers, pageOf } from './list.ts'
 import { type ApiDeps, created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
@@ -95,13 +95,15 @@ function positionOf(waba: Waba): string {
 
 function readPosition(cursor: string | null): WabaPage['before'] {
   const [, createdAt, wabaId] = position.exec(cursor ?? '') ?? []
-  return createdAt && wabaId ? { createdAt: new Date(createdAt), wabaId } : null
+  // Digits need be no time, and PostgreSQL has no year 0.
+  const { data } = time.safeParse(createdAt)
+  return data && wabaId ? { createdAt: data, wabaId } : null
 }
 
 export const list = workspaceOperation({
   summary: 'List WABAs',
   example: { answer: ok(exampleList(wabaExample)) },
-  query: z.strictObject(pageMembers(position)),
+  query: z.strictObject(pageMembers({ test: (cursor) => readPosition(cursor) !== null })),
   response: { 200: listOf(wabaBody) },
   async handle({ deps, workspaceId, query }) {
     const load = ({ limit, before }: Page) =>

@@ -92,3 +92,15 @@ test.each([
   expect(answer.status).toBe(400)
   expect(answer.body.errors[0].path).toBe('cursor')
 })
+
+test.each([
+  '9999-99-99T99:99:99.999Z/1',
+  '0000-01-01T00:00:00.000Z/1',
+  '2026-01-01T00:00:00.000Z/',
+  '2026-02-31T00:00:00.000Z/1',
+  'waba_1',
+])('400 for a cursor of WABAs that says %s', async (position) => {
+  const answer = await workspace.get(`/v1/wabas?cursor=${Buffer.from(position).toString('base64url')}`)
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors).toEqual([{ path: 'cursor', message: 'is not a cursor of this list' }])
+})
