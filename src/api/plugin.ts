@@ -1,6 +1,6 @@
 import helmet from '@fastify/helmet'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ApiError } from '../domain/errors.ts'
+import { ApiError, invalidBody } from '../domain/errors.ts'
 import { decodeUtf8, isTooDeep, maxJsonDepth } from '../domain/json.ts'
 import { actorOf, type Caller, makeIdentify } from './caller.ts'
 import { keepSweeping } from './idempotency.ts'
@@ -71,9 +71,9 @@ function readJsonOnly(v1: FastifyInstance): void {
     // Clients name the type of a body that they do not send.
     if (bytes.length === 0) return done(null, undefined)
     const json = decodeUtf8(bytes)
-    if (json === null) return done(new ApiError('invalid_input', 'the body is not valid UTF-8'))
+    if (json === null) return done(invalidBody('is not valid UTF-8'))
     // Deeper documents parse, but cannot be written again without risk to the stack.
-    if (isTooDeep(json)) return done(new ApiError('invalid_input', `the body nests deeper than ${maxJsonDepth}`))
+    if (isTooDeep(json)) return done(invalidBody(`nests deeper than ${maxJsonDepth}`))
     return parse(request, json, done)
   })
 }

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
-import { ApiError, type ApiErrorCode, apiErrorCodes, type InputFault } from '../domain/errors.ts'
+import { ApiError, type ApiErrorCode, apiErrorCodes, type InputFault, invalidBody } from '../domain/errors.ts'
 import { StorageError } from '../storage/database.ts'
 import { jsonAnswer, type SentAnswer, sendAnswer } from './answer.ts'
 
@@ -20,7 +20,7 @@ export function problemOf(error: unknown): ApiError {
   }
   // What else the framework refuses before a handler runs is a body that it cannot read.
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
-    return new ApiError('invalid_input', 'the body is not valid JSON', [{ path: '', message: 'is not valid JSON' }])
+    return invalidBody('is not valid JSON')
   }
   return new ApiError('internal_error', 'the call failed inside Relevo; its cause is in the log')
 }

@@ -76,3 +76,8 @@ export class ApiError extends Error {
 export function invalidInput(path: string, message: string): ApiError {
   return new ApiError('invalid_input', `${path}: ${message}`, [{ path, message }])
 }
+
+/** A body that cannot be read at all. `message` goes on from "the body". */
+export function invalidBody(message: string): ApiError {
+  return new ApiError('invalid_input', `the body ${message}`, [{ path: '', message }])
+}

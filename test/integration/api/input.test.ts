@@ -26,7 +26,9 @@ test.each([
 ])('400 for a body that is %s', async (_name, raw) => {
   const answer = await post({ raw })
   expect(answer.status).toBe(400)
-  expect(answer.body).toMatchObject({ code: 'invalid_input', status: 400 })
+  // None at all counts as one without members.
+  const errors = [{ path: raw === '' ? 'phoneNumber' : '', message: expect.stringMatching(/./) }]
+  expect(answer.body).toMatchObject({ code: 'invalid_input', status: 400, errors })
   expect(answer.text).not.toContain('canary')
 })
 
