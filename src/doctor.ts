@@ -1,4 +1,5 @@
-import { type Environment, readConfig } from './config.ts'
+import { resolve } from 'node:path'
+import { type Config, type Environment, readConfig } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { checkClock, type SeenClock } from './doctor/clock.ts'
 import { checkDatabase } from './doctor/database.ts'
@@ -15,6 +16,7 @@ import { createResolver } from './egress/resolver.ts'
 import { createGraph } from './graph/client.ts'
 import { settle } from './serve.ts'
 import { type Database, openDatabase } from './storage/database.ts'
+import { missingFrom } from './storage/embedded.ts'
 
 /** Not from app.ts: that would load all that serves. */
 type AppConfig = Awaited<ReturnType<typeof settle>>['config']
@@ -28,13 +30,23 @@ export interface DoctorOptions {
 
 /** Looks at the deployment of the settings and prints one line a finding. Returns the exit code: 1 when something fails. */
 export async function runDoctor({ json, out, environment }: DoctorOptions): Promise<number> {
-  const { config, embedded } = await settle(readConfig(environment), () => undefined)
+  const findings = await examineFound(readConfig(environment))
+  const verdict = verdictOf(findings)
+  if (json) out(JSON.stringify({ verdict, findings }, null, 2))
+  else for (const finding of findings) out(lineOf(finding))
+  return verdict === 'fail' ? 1 : 0
+}
+
+/** In embedded mode the server is started unless it runs, but nothing is made: what the doctor made itself would look well. */
+async function examineFound(given: Config): Promise<Finding[]> {
+  const missing = given.DATABASE_URL === undefined ? await missingFrom(given.DATA_DIR) : null
+  if (missing !== null) {
+    const advice = 'a service makes it when it starts there: set DATA_DIR or DATABASE_URL as the service has it'
+    return [findingsOf('database').fail(`DATA_DIR (${resolve(given.DATA_DIR)}) has no ${missing}`, advice)]
+  }
+  const { config, embedded } = await settle(given, () => undefined, { migrates: false })
   try {
-    const findings = await examine(config)
-    const verdict = verdictOf(findings)
-    if (json) out(JSON.stringify({ verdict, findings }, null, 2))
-    else for (const finding of findings) out(lineOf(finding))
-    return verdict === 'fail' ? 1 : 0
+    return await examine(config)
   } finally {
     await embedded?.stop()
   }

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { createOnce, makeDataDir } from './data-dir.ts'
+import { codeOf, createOnce, makeDataDir } from './data-dir.ts'
 import { findPackage, removeLeftovers, usableBinaries } from './embedded/binaries.ts'
 import { type Cluster, ensureCluster, startServer, turnLog } from './embedded/cluster.ts'
 import { removeStalePidFile } from './embedded/postmaster.ts'
@@ -49,6 +50,18 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   } catch (error) {
     throw asStartError(error)
   }
+}
+
+/**
+ * The first of what a start in embedded mode makes under DATA_DIR and that is not there, or null. For those who must make nothing; what
+ * cannot be looked at counts as there, because the start says why.
+ */
+export async function missingFrom(dataDir: string): Promise<string | null> {
+  for (const name of ['postgresql/PG_VERSION', 'database-password', 'master-key', 'admin-token']) {
+    const found = await stat(join(dataDir, name)).catch(codeOf)
+    if (found === 'ENOENT') return name
+  }
+  return null
 }
 
 async function startLocked(dataDir: string, lockFile: string, options: EmbeddedOptions): Promise<EmbeddedServer> {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { AppConfig } from '../../src/app.ts'
 import { checkPing, checkSignature } from '../../src/doctor/endpoint.ts'
@@ -9,8 +10,10 @@ import { type CheckName, checkNames, type Finding } from '../../src/doctor/findi
 import { checkTls } from '../../src/doctor/public-url.ts'
 import { checkSpool } from '../../src/doctor/spool.ts'
 import { examine, runDoctor } from '../../src/doctor.ts'
+import { prepareDataDir } from '../../src/storage/data-dir.ts'
 import { makeCertificate } from '../support/certificate.ts'
 import { createEmptyDatabase } from '../support/database.ts'
+import { useEmbedded } from '../support/embedded-fixture.ts'
 import { type FakeGraph, refuse, startGraph } from '../support/graph.ts'
 import { endProcesses, runRelevo } from '../support/process.ts'
 import { create, createAccount, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
@@ -223,6 +226,56 @@ describe('what a deployment stands on', () => {
     // It is made when rows need it, by the service's user.
     expect(await checkSpool(join(DATA_DIR, 'not', 'yet'))).toMatchObject({ level: 'ok' })
     await rm(DATA_DIR, { recursive: true })
+  })
+})
+
+describe('embedded mode', () => {
+  const fixture = useEmbedded()
+  const findingsIn = async (environment: Record<string, string>) => {
+    const printed: string[] = []
+    const exitCode = await runDoctor({ json: true, out: (line) => printed.push(line), environment })
+    return { exitCode, findings: JSON.parse(printed.join('')).findings as Finding[] }
+  }
+
+  it('makes nothing where no service has started', async () => {
+    const DATA_DIR = join(fixture.dataDir, 'not', 'yet')
+    const { exitCode, findings } = await findingsIn({ DATA_DIR })
+    expect(exitCode).toBe(1)
+    expect(findings).toEqual([
+      expect.objectContaining({ check: 'database', level: 'fail', message: expect.stringContaining(DATA_DIR) }),
+    ])
+    expect(await readdir(fixture.dataDir)).toEqual([])
+  })
+
+  it('makes no other master key beside a database, nor tables in it', async () => {
+    await (await fixture.start()).stop()
+    const before = await readdir(fixture.dataDir)
+    const keyless = await findingsIn({ DATA_DIR: fixture.dataDir })
+    expect(keyless).toMatchObject({ exitCode: 1, findings: [{ message: expect.stringContaining('no master-key') }] })
+    expect(await readdir(fixture.dataDir)).toEqual(before)
+    await prepareDataDir(fixture.dataDir)
+    const { exitCode, findings } = await findingsIn({ DATA_DIR: fixture.dataDir, PUBLIC_URL: relevo.url })
+    expect(exitCode).toBe(1)
+    expect(of(findings, 'migrations')).toMatchObject({ level: 'fail', advice: 'run `relevo migrate`' })
+    expect(await fixture.postmasterPid()).toBeUndefined()
+    const sql = postgres((await fixture.start()).url, { max: 1 })
+    expect(
+      await sql`select schemaname, tablename from pg_tables where tableowner = 'relevo'
+      and schemaname not in ('pg_catalog', 'information_schema')`,
+    ).toEqual([])
+    await sql.end()
+  })
+
+  it('looks at the database of a service that runs, and leaves it to it', async () => {
+    const service = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0' })
+    const url = await service.listening()
+    const { exitCode, findings } = await findingsIn({ DATA_DIR: fixture.dataDir, PUBLIC_URL: url })
+    expect(exitCode, JSON.stringify(findings)).toBe(0)
+    expect(of(findings, 'migrations')).toMatchObject({ level: 'ok' })
+    expect(await fixture.postmasterPid()).toBeDefined()
+    service.child.kill('SIGTERM')
+    expect(await service.ended()).toBe(0)
+    expect(await fixture.postmasterPid()).toBeUndefined()
   })
 })
 
