@@ -9,9 +9,17 @@ export interface Resolver {
 }
 
 interface CacheEntry {
-  readonly addresses: Promise<readonly string[]>
+  addresses: Promise<readonly string[]>
   /** Infinity while the lookup is running, so that all who ask share it. */
   expiresAt: number
+  /** How many lookups of the name in a row, this one too, came without a family that may exist. */
+  incomplete: number
+}
+
+interface Answer {
+  readonly records: readonly RecordWithTtl[]
+  /** False while a family has not answered, or if it failed: it may have addresses all the same. */
+  readonly isComplete: boolean
 }
 
 const minTtlMs = 5_000
@@ -21,8 +29,8 @@ const maxEntries = 10_000
 const otherFamilyMs = 50
 
 /**
- * `servers`: as for `dns.setServers`, by default the system's. Answers are kept for their TTL within 5 s to 5 min;
- * failures are not kept. Tests give `hostsPath` and `now` (ms, monotonic).
+ * `servers`: as for `dns.setServers`, by default the system's. Answers are kept for their TTL within 5 s to 5 min, those without
+ * one family's answer for less, failures not at all. Tests give `hostsPath` and `now` (ms, monotonic).
  */
 export function createResolver(options: { servers?: string[]; hostsPath?: string; now?: () => number } = {}): Resolver {
   const now = options.now ?? (() => performance.now())
@@ -32,20 +40,25 @@ export function createResolver(options: { servers?: string[]; hostsPath?: string
   if (options.servers !== undefined) client.setServers(options.servers)
   const cache = new Map<string, CacheEntry>()
 
-  function lookup(name: string): Promise<readonly string[]> {
-    const found = askBothFamilies(client, name)
-    const entry: CacheEntry = { addresses: found.then(addressesOf), expiresAt: Number.POSITIVE_INFINITY }
+  function lookup(name: string, incompleteBefore: number): Promise<readonly string[]> {
+    const { promise, resolve, reject } = Promise.withResolvers<readonly string[]>()
+    const entry: CacheEntry = { addresses: promise, expiresAt: Number.POSITIVE_INFINITY, incomplete: 0 }
     cache.set(name, entry)
     trim(cache, maxEntries)
-    found.then(
-      (records) => {
-        entry.expiresAt = now() + lifetimeOf(records)
-      },
-      () => {
-        if (cache.get(name) === entry) cache.delete(name)
-      },
-    )
-    return entry.addresses
+    let firstAt: number | undefined
+    const take = (answer: Answer): void => {
+      const addresses = addressesOf(answer.records)
+      resolve(addresses)
+      firstAt ??= now()
+      entry.addresses = Promise.resolve(addresses)
+      entry.incomplete = answer.isComplete ? 0 : incompleteBefore + 1
+      entry.expiresAt = firstAt + lifetimeOf(answer.records, entry.incomplete)
+    }
+    askBothFamilies(client, name, take, (failure) => {
+      if (cache.get(name) === entry) cache.delete(name)
+      reject(failure)
+    })
+    return promise
   }
 
   return {
@@ -56,7 +69,7 @@ export function createResolver(options: { servers?: string[]; hostsPath?: string
       const entry = cache.get(name)
       if (entry !== undefined && now() < entry.expiresAt) return entry.addresses
       cache.delete(name)
-      return lookup(name)
+      return lookup(name, entry?.incomplete ?? 0)
     },
     close() {
       client.cancel()
@@ -71,26 +84,42 @@ function addressesOf(records: readonly RecordWithTtl[]): readonly string[] {
   return [...addresses.filter((address) => !address.includes(':')), ...addresses.filter((it) => it.includes(':'))]
 }
 
-function lifetimeOf(records: readonly RecordWithTtl[]): number {
+/**
+ * Addresses of one family alone may be of no use here, so the other is asked for again soon. A server that never answers it is asked
+ * each time after twice as long, at last once in a TTL.
+ */
+function lifetimeOf(records: readonly RecordWithTtl[], incomplete: number): number {
   const ttlMs = Math.min(...records.map((record) => record.ttl)) * 1000
-  return Math.min(maxTtlMs, Math.max(minTtlMs, ttlMs))
+  const longestMs = incomplete === 0 ? maxTtlMs : Math.min(maxTtlMs, minTtlMs * 2 ** (incomplete - 1))
+  return Math.min(longestMs, Math.max(minTtlMs, ttlMs))
 }
 
-/** The records of both families, or of the one that answered within 50 ms of the other; rejects if neither has any. */
-function askBothFamilies(client: dns.Resolver, name: string): Promise<readonly RecordWithTtl[]> {
-  const { promise, resolve, reject } = Promise.withResolvers<readonly RecordWithTtl[]>()
+/**
+ * Gives the records of both families, or of the one that answered within 50 ms of the other; then once more, when the other's
+ * end is known. Fails if neither has any.
+ */
+function askBothFamilies(
+  client: dns.Resolver,
+  name: string,
+  take: (answer: Answer) => void,
+  fail: (failure: unknown) => void,
+): void {
   const records: RecordWithTtl[] = []
   let unanswered = 2
+  let isComplete = true
   let grace: NodeJS.Timeout | undefined
 
   const answered = (found: readonly RecordWithTtl[], failure: unknown): void => {
     unanswered -= 1
     records.push(...found)
-    if (unanswered > 0 && records.length > 0) grace = setTimeout(resolve, otherFamilyMs, records)
+    if (found.length === 0 && !saysThereIsNone(failure)) isComplete = false
+    if (unanswered > 0 && records.length > 0) {
+      grace = setTimeout(() => take({ records, isComplete: false }), otherFamilyMs)
+    }
     if (unanswered > 0) return
     clearTimeout(grace)
-    if (records.length > 0) resolve(records)
-    else reject(failure)
+    if (records.length > 0) take({ records, isComplete })
+    else fail(failure)
   }
   for (const asked of [client.resolve4(name, { ttl: true }), client.resolve6(name, { ttl: true })]) {
     asked.then(
@@ -98,7 +127,11 @@ function askBothFamilies(client: dns.Resolver, name: string): Promise<readonly R
       (failure: unknown) => answered([], failure),
     )
   }
-  return promise
+}
+
+function saysThereIsNone(failure: unknown): boolean {
+  const { code } = failure as NodeJS.ErrnoException
+  return code === dns.NODATA || code === dns.NOTFOUND
 }
 
 /** Drops the longest-standing entries; a Map keeps the order of insertion. */

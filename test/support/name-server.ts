@@ -10,6 +10,8 @@ export interface NameServerRecords {
   readonly ttl?: number
   /** This type's queries are dropped. */
   readonly silent?: 'a' | 'aaaa' | 'both'
+  /** This type's queries are answered with SERVFAIL. */
+  readonly failing?: 'a' | 'aaaa'
 }
 
 export type NameServerAnswer = NameServerRecords | 'servfail'
@@ -74,10 +76,10 @@ function readQuestion(query: Buffer): { name: string; type: Type; question: Buff
 
 function answer(query: Buffer, question: Buffer, type: Type, found: NameServerAnswer | undefined): Buffer {
   const given = found === 'servfail' || found === undefined ? {} : found
-  const code = found === 'servfail' ? 2 : found === undefined ? 3 : 0
+  const code = found === 'servfail' || given.failing === type ? 2 : found === undefined ? 3 : 0
   const { cname, ttl = 60 } = given
   const owner = cname === undefined ? asked : nameBytes(cname)
-  const addresses = (given[type] ?? []).map(addressBytes)
+  const addresses = code === 2 ? [] : (given[type] ?? []).map(addressBytes)
   const records = addresses.map((bytes) => record(owner, type, ttl, bytes))
   if (cname !== undefined) records.unshift(record(asked, 'cname', ttl, nameBytes(cname)))
   const head = Buffer.alloc(12)

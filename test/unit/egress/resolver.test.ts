@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseHosts } from '../../../src/egress/hosts-file.ts'
 import { createResolver, type Resolver } from '../../../src/egress/resolver.ts'
+import { eventually } from '../../support/eventually.ts'
 import { type NameServer, startNameServer } from '../../support/name-server.ts'
 
 let server: NameServer
@@ -41,6 +42,46 @@ describe('DNS', () => {
     server.set('deaf.example', { a: ['192.0.2.1'], silent: 'aaaa' })
     expect(await resolver.resolve('deaf.example')).toEqual(['192.0.2.1'])
   })
+
+  test('a family that answers late, its first datagram lost, is kept beside the other', async () => {
+    const records = { a: ['192.0.2.1'], aaaa: ['2001:db8:0:0:0:0:0:1'] }
+    server.set('tenant.example', { ...records, silent: 'a' }, records)
+    expect(await resolver.resolve('tenant.example')).toEqual(['2001:db8::1'])
+    await eventually(async () => (await resolver.resolve('tenant.example')).length === 2)
+    const asked = [...server.queries]
+    clock += 59_000
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.1', '2001:db8::1'])
+    expect(server.queries).toEqual(asked)
+  })
+
+  test.each([
+    ['a', '2001:db8::1'],
+    ['aaaa', '192.0.2.1'],
+  ] as const)('is asked again after 5 s where the %s query failed', async (failing, left) => {
+    const records = { a: ['192.0.2.1'], aaaa: ['2001:db8:0:0:0:0:0:1'] }
+    server.set('tenant.example', { ...records, failing })
+    expect(await resolver.resolve('tenant.example')).toEqual([left])
+    server.set('tenant.example', records)
+    clock += 4_999
+    expect(await resolver.resolve('tenant.example')).toEqual([left])
+    clock += 1
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.1', '2001:db8::1'])
+  })
+
+  test.each(['failing', 'silent'])(
+    'a server whose AAAA is always %s is asked ever less, at last once in a TTL',
+    async (how) => {
+      server.set('deaf.example', { a: ['192.0.2.1'], [how]: 'aaaa' })
+      const askedAt: number[] = []
+      for (let second = 0; second < 300; second++) {
+        const before = server.queries.length
+        await resolver.resolve('deaf.example')
+        if (server.queries.slice(before).includes('A deaf.example')) askedAt.push(second)
+        clock += 1_000
+      }
+      expect(askedAt).toEqual([0, 5, 15, 35, 75, 135, 195, 255])
+    },
+  )
 
   test('one lookup serves all who ask meanwhile, in any spelling', async () => {
     server.set('tenant.example', { a: ['192.0.2.1'] })
