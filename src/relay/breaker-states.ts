@@ -54,6 +54,7 @@ export class BreakerStates {
   #timer: NodeJS.Timeout | null = null
   #dueAt = 0
   #writing: Promise<void> | null = null
+  #isWokenMeanwhile = false
   #isClosed = false
 
   constructor(parts: BreakerStatesParts) {
@@ -89,9 +90,12 @@ export class BreakerStates {
 
   #wake(): void {
     this.#timer = null
+    // A write under way has read what is open before this.
+    this.#isWokenMeanwhile = this.#writing !== null
     this.#writing ??= this.#write().finally(() => {
       this.#writing = null
-      if (this.#written.size > 0) this.#wakeIn(this.#times.everyMs)
+      if (this.#isWokenMeanwhile) this.#wakeIn(this.#times.soonMs)
+      else if (this.#written.size > 0) this.#wakeIn(this.#times.everyMs)
     })
   }
 

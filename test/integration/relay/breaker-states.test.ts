@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { pino } from 'pino'
 import postgres from 'postgres'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -9,6 +10,8 @@ import { deleteOldRows } from '../../../src/storage/old-rows.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+
+const times = { soonMs: 5, everyMs: 50 }
 
 let made: TestDatabase
 let proxy: TcpProxy
@@ -38,14 +41,13 @@ afterEach(async () => {
 
 function process(processName: string, openNow: () => OpenBreaker[], heartbeatMs = 200): BreakerStates {
   const gatekeeper = { open: openNow }
-  const times = { soonMs: 5, everyMs: 50, heartbeatMs }
   return new BreakerStates({
     database,
     gatekeeper,
     log: pino({ enabled: false }),
     processName,
     now: () => 10_000,
-    times,
+    times: { ...times, heartbeatMs },
   })
 }
 
@@ -110,6 +112,28 @@ it('says again that it lives, and writes anew what somebody took for dead and re
   expect(await rows()).toEqual([])
   await eventuallyRows(['1-aaaaaa wh_1 open'])
   expect((await sql`select since from webhook_breakers`)[0]).toEqual(before)
+})
+
+it('writes what opens while the removal of the last one is slow', async () => {
+  // No heartbeat, which would look again by itself.
+  states = process('1-aaaaaa', look, 3_600_000)
+  open = [breaker('wh_1')]
+  states.changed()
+  await eventuallyRows(['1-aaaaaa wh_1 open'])
+  const holder = postgres(made.url, { max: 1 })
+  const waiting = () =>
+    sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  await holder.begin(async (transaction) => {
+    await transaction`select from webhook_breakers for update`
+    open = []
+    await eventually(async () => (await waiting()).length > 0, { timeoutMs: 20_000 })
+    open = [breaker('wh_2')]
+    states.changed()
+    // A timer as long as its own, set after it.
+    await pause(times.soonMs)
+  })
+  await holder.end()
+  await eventuallyRows(['1-aaaaaa wh_2 open'])
 })
 
 it('while the database is away only the newest counts; once it is back the table is like it', async () => {
