@@ -94,6 +94,14 @@ describe('compose.yaml', () => {
     expect(keepalives.every((seconds) => seconds < 75)).toBe(true)
     expect(keepalives).toHaveLength(2)
   })
+
+  it('has Caddy keep a relay that refuses a connection, as one that sheds load does', () => {
+    const caddyfile = read('deploy/caddy/Caddyfile').replace(/#.*/g, '')
+    expect(caddyfile).not.toMatch(/\b(fail_duration|max_fails|unhealthy_\w+)\b/)
+    expect(Number(/\bhealth_fails (\d+)/.exec(caddyfile)?.[1])).toBeGreaterThan(2)
+    // With nothing that takes it out at once, least_conn would try a relay that is gone again and again.
+    expect(caddyfile).toMatch(/\blb_policy round_robin$/m)
+  })
 })
 
 describe('Dockerfile', () => {
