@@ -171,11 +171,20 @@ describe('the schema of its values', () => {
     expect(Object.keys(schema.properties).toSorted()).toEqual([...Object.keys(defaults), 'global'].toSorted())
   })
 
+  it('takes the admin tokens that a process takes', () => {
+    for (const token of ['a'.repeat(32), '!~'.repeat(500)])
+      expect(validate(over({ secrets: { values: { ADMIN_TOKEN: token } } }))).toBe(true)
+  })
+
   it.each<[string, Record<string, Record<string, unknown>>]>([
     ['an unknown member', { relay: { replica: 3 } }],
     ['a number for a setting', { settings: { DEADLINE_MS: 900 } }],
     ['a secret among the settings', { settings: { ADMIN_TOKEN: 'x' } }],
-    ['a short admin token', { secrets: { values: { ADMIN_TOKEN: 'short' } } }],
+    ['a short admin token', { secrets: { values: { ADMIN_TOKEN: 'a'.repeat(31) } } }],
+    ['a long admin token', { secrets: { values: { ADMIN_TOKEN: 'a'.repeat(1001) } } }],
+    ['an admin token with a space', { secrets: { values: { ADMIN_TOKEN: `${'a'.repeat(32)} a` } } }],
+    ['an admin token with a line break', { secrets: { values: { ADMIN_TOKEN: `${'a'.repeat(32)}\n` } } }],
+    ['an admin token beyond ASCII', { secrets: { values: { ADMIN_TOKEN: `${'a'.repeat(32)}ñ` } } }],
     ['a master key of another size', { secrets: { values: { MASTER_KEY: 'c2hvcnQ=' } } }],
     ['an ingress without a host', { ingress: { enabled: true } }],
     ['a network that is none', { networkPolicy: { exceptIPv4: ['everything'] } }],
