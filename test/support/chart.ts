@@ -4,8 +4,8 @@ import { parse, parseAllDocuments, stringify } from 'yaml'
 
 /**
  * Renders a Helm chart as `helm template` does, for the few constructs that ours keeps to (templates/_names.tpl): if, else, range,
- * define, include, required, default, printf, not, quote, toYaml, nindent. Anything else throws, as do values that are not there. Go's own
- * text/template gave the same objects when the chart was made; there is no Go and no helm where the tests run.
+ * define, include, required, default, printf, fail, add, int, gt, not, quote, toYaml, nindent. Anything else throws, as do values that are
+ * not there. Go's own text/template gave the same objects when the chart was made; there is no Go and no helm where the tests run.
  */
 export function renderChart(folder: string, values: Fields, release = 'relevo'): Fields[] {
   const chart = parse(readFileSync(join(folder, 'Chart.yaml'), 'utf8'))
@@ -184,7 +184,13 @@ const functions: Readonly<Record<string, (values: unknown[], scope: Scope) => un
     return value
   },
   default: ([otherwise, value]) => (isTrue(value) ? value : otherwise),
-  printf: ([format, ...values]) => String(format).replace(/%s/g, () => String(values.shift())),
+  printf: ([format, ...values]) => String(format).replace(/%[sd]/g, () => String(values.shift())),
+  fail([message]) {
+    throw new Error(String(message))
+  },
+  add: (values) => values.reduce((sum: number, value) => sum + Number(value), 0),
+  int: ([value]) => Math.trunc(Number(value)),
+  gt: ([left, right]) => Number(left) > Number(right),
   not: ([value]) => !isTrue(value),
   quote: ([value]) => JSON.stringify(printed(value, 'quote')),
   toYaml: ([value]) => stringify(value, { sortMapEntries: true }).trimEnd(),

@@ -154,6 +154,27 @@ describe('the chart', () => {
   })
 })
 
+describe('the time a pod has to end', () => {
+  const withTimes = (drainSeconds: number, terminationGracePeriodSeconds: number) =>
+    render({ ...least, drainSeconds, terminationGracePeriodSeconds })
+
+  it.each([
+    [0, 35],
+    [25, 60],
+    [60, 95],
+  ])('may be what is left of it after a drain of %i s: %i s', (drain, grace) => {
+    expect(() => withTimes(drain, grace)).not.toThrow()
+  })
+
+  it.each([
+    [1, 35],
+    [26, 60],
+    [60, 60],
+  ])('is not cut short by a drain of %i s: not %i s', (drain, grace) => {
+    expect(() => withTimes(drain, grace)).toThrow(`terminationGracePeriodSeconds must be at least ${drain + 35}`)
+  })
+})
+
 describe('the schema of its values', () => {
   const validate = new Ajv({ strict: true, allErrors: true, strictRequired: false }).compile(
     JSON.parse(readFileSync(join(folder, 'values.schema.json'), 'utf8')),

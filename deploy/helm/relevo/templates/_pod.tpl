@@ -2,6 +2,10 @@
 {{- define "relevo.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
+{{- /* Kubernetes counts the drain into the grace period. */}}
+{{- if gt (add (int .Values.drainSeconds) 35) (int .Values.terminationGracePeriodSeconds) }}
+{{- fail (printf "terminationGracePeriodSeconds must be at least %d: drainSeconds and 35 for the process itself" (add (int .Values.drainSeconds) 35)) }}
+{{- end }}
 terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
 securityContext:
   runAsNonRoot: true
