@@ -71,11 +71,7 @@ export class Recorder {
    * Records an opening. Resolves once it is on a disk, the database's or our own; also when neither takes it: the answer must not
    * wait longer. `deliveries` are written with it. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. Never rejects.
    */
-  opened(
-    row: OpenedExchange,
-    deliveries: readonly NewDelivery[],
-    patienceMs: number = databasePatienceMs,
-  ): Promise<void> {
+  opened(row: OpenedExchange, deliveries: readonly NewDelivery[], patienceMs = databasePatienceMs): Promise<void> {
     return this.#add({ kind: 'opened', row, deliveries }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }
 
