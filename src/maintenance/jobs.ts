@@ -16,6 +16,7 @@ import {
   partitionedTables,
 } from '../storage/partitions.ts'
 import { emptyPayloads } from '../storage/payload-retention.ts'
+import { databaseTime } from '../storage/server-facts.ts'
 import { deleteStatsBefore, rollUp } from '../storage/stats-roll-up.ts'
 import type { Job } from './maintenance.ts'
 
@@ -27,6 +28,8 @@ export interface JobParts {
   readonly payloadDays: number
   readonly logDays: number
   readonly now?: () => Date
+  /** The database's clock, unless given. */
+  readonly databaseNow?: () => Promise<Date>
 }
 
 const second = 1000
@@ -49,22 +52,31 @@ export async function preparePartitions({ database, now = () => new Date() }: Jo
 
 /** All that one process does for all (contract.md §2 retention, §4 expiry, §7). */
 export function createJobs(parts: JobParts): Job[] {
-  const { database, log, metrics, payloadDays, logDays, now = () => new Date() } = parts
-  const daysAgo = (days: number) => new Date(now().getTime() - days * dayMs)
+  const { database, log, metrics, payloadDays, logDays } = parts
+  const msAgo = async (ms: number) => new Date((await soundNow(parts)).getTime() - ms)
   return [
     { name: 'make_partitions', everyMs: hour, run: () => preparePartitions(parts) },
     { name: 'default_partitions', everyMs: minute, run: () => emptyDefaults(parts) },
-    { name: 'drop_partitions', everyMs: hour, run: (signal) => dropOld(parts, daysAgo(logDays), signal) },
-    { name: 'empty_payloads', everyMs: hour, run: (signal) => emptyOld(parts, daysAgo(payloadDays), signal) },
+    {
+      name: 'drop_partitions',
+      everyMs: hour,
+      run: async (signal) => dropOld(parts, await msAgo(logDays * dayMs), signal),
+    },
+    {
+      name: 'empty_payloads',
+      everyMs: hour,
+      run: async (signal) => emptyOld(parts, await msAgo(payloadDays * dayMs), signal),
+    },
     {
       name: 'delete_old_rows',
       everyMs: hour,
       run: async (signal) => {
-        await deleteOldRows(database.work, 'meta_events', daysAgo(metaEventDays), signal)
-        await deleteOldRows(database.work, 'expunges', daysAgo(logDays), signal)
+        const logBegin = await msAgo(logDays * dayMs)
+        await deleteOldRows(database.work, 'meta_events', await msAgo(metaEventDays * dayMs), signal)
+        await deleteOldRows(database.work, 'expunges', logBegin, signal)
         // Of processes that died: nobody is shown them after seconds.
-        await deleteOldRows(database.work, 'webhook_breakers', new Date(now().getTime() - hour), signal)
-        await deleteStatsBefore(database.work, daysAgo(logDays))
+        await deleteOldRows(database.work, 'webhook_breakers', await msAgo(hour), signal)
+        await deleteStatsBefore(database.work, logBegin)
       },
     },
     {
@@ -75,17 +87,23 @@ export function createJobs(parts: JobParts): Job[] {
         metrics.queueMeasured(depth, ageSeconds)
       },
     },
-    { name: 'roll_up_stats', everyMs: 30 * second, run: (signal) => rollUpAll(parts, now, signal) },
-    { name: 'expire_flow_responses', everyMs: 5 * second, run: (signal) => expire(parts, now, signal) },
+    { name: 'roll_up_stats', everyMs: 30 * second, run: (signal) => rollUpAll(parts, signal) },
+    { name: 'expire_flow_responses', everyMs: 5 * second, run: (signal) => expire(parts, signal) },
     {
       name: 'expunge_again',
       everyMs: minute,
       run: async (signal) => {
-        const rows = await expungeAgain(database, new Date(now().getTime() - expungeAgainMs), signal)
+        const rows = await expungeAgain(database, await msAgo(expungeAgainMs), signal)
         if (rows > 0) log.info({ rows }, 'rows that were on their way when their person was expunged are emptied')
       },
     },
   ]
+}
+
+/** The earlier of this process's time and the database's: a clock that leaps ahead must not take what is not old yet. */
+async function soundNow({ database, now = () => new Date(), databaseNow }: JobParts): Promise<Date> {
+  const theirs = await (databaseNow?.() ?? databaseTime(database.work))
+  return new Date(Math.min(now().getTime(), theirs.getTime()))
 }
 
 /** Rows in a default partition tell of a day without one of its own. They are moved, and somebody should look why. */
@@ -129,14 +147,16 @@ async function emptyOld({ database, log }: JobParts, before: Date, signal: Abort
 }
 
 /** Passes until there is nothing left to do. */
-async function rollUpAll({ database }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {
+async function rollUpAll({ database, now = () => new Date() }: JobParts, signal: AbortSignal): Promise<void> {
   let isBehind = true
   while (isBehind && !signal.aborted) ({ isBehind } = await rollUp(database.work, now(), database.backend))
 }
 
-async function expire({ database, log }: JobParts, now: () => Date, signal: AbortSignal): Promise<void> {
+async function expire(parts: JobParts, signal: AbortSignal): Promise<void> {
+  const { database, log } = parts
+  const now = await soundNow(parts)
   while (!signal.aborted) {
-    const { found, expired } = await expireFlowResponses(database.work, now())
+    const { found, expired } = await expireFlowResponses(database.work, now)
     if (expired > 0) log.debug({ rows: expired }, 'flow responses expired')
     // What was found and not expired is in another's hands: the next pass sees.
     if (expired === 0 || expired < found) return

@@ -26,3 +26,11 @@ export function serverFacts(sql: postgres.Sql): Promise<ServerFacts> {
     }
   })
 }
+
+/** The database's clock. Throws StorageError. */
+export function databaseTime(sql: postgres.Sql): Promise<Date> {
+  return storing('read the time', async () => {
+    const [row] = await sql`select clock_timestamp() as now`
+    return row?.now
+  })
+}

@@ -33,7 +33,8 @@ const partitions = async () =>
 async function run(name: string, days: number): Promise<void> {
   const database = openDatabase({ url: made.url, prepare: true })
   const metrics = { defaultPartitionRows: () => undefined, queueMeasured: () => undefined }
-  const parts = { database, log: createLog('silent'), metrics, payloadDays: 7, logDays: 30, now: () => at(days) }
+  const clocks = { now: () => at(days), databaseNow: async () => at(days) }
+  const parts = { database, log: createLog('silent'), metrics, payloadDays: 7, logDays: 30, ...clocks }
   await createJobs(parts)
     .find((job) => job.name === name)
     ?.run(new AbortController().signal)

@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { dayMs, dayOf, nameOfDay } from '../../../src/domain/day.ts'
-import { newWorkspaceId } from '../../../src/domain/ids.ts'
+import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { createJobs } from '../../../src/maintenance/jobs.ts'
 import { createLog } from '../../../src/ops/logger.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
@@ -32,8 +32,8 @@ const namesOf = async (table: string) =>
 const named = (table: string, ...days: number[]) => days.map((day) => `${table}_${nameOfDay(today + day * dayMs)}`)
 const countOf = async (table: string) => (await sql`select count(*)::int as n from ${sql(table)}`)[0]?.n
 
-/** Runs one job once, as on a day so far from now. */
-async function run(name: string, days = 0) {
+/** Runs one job once, as on a day so far from now; the database's clock says the same unless it has its own. */
+async function run(name: string, days = 0, clocks: 'agree' | 'differ' = 'agree') {
   const lines: Record<string, unknown>[] = []
   const gauge: Record<string, number> = {}
   const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
@@ -41,7 +41,9 @@ async function run(name: string, days = 0) {
     defaultPartitionRows: (table: string, rows: number) => void Object.assign(gauge, { [table]: rows }),
     queueMeasured: (depth: number, ageSeconds: number) => void Object.assign(gauge, { depth, ageSeconds }),
   }
-  const jobs = createJobs({ database, log, metrics, payloadDays: 7, logDays: 30, now: () => at(days) })
+  const now = () => at(days)
+  const agreeing = clocks === 'agree' ? { databaseNow: async () => at(days) } : {}
+  const jobs = createJobs({ database, log, metrics, payloadDays: 7, logDays: 30, now, ...agreeing })
   const job = jobs.find((candidate) => candidate.name === name)
   if (job === undefined) throw new Error(`no job is named ${name}`)
   await job.run(new AbortController().signal)
@@ -160,4 +162,32 @@ it('rows of what Meta told and of who was expunged go by age', async () => {
   }
   await run('delete_old_rows')
   expect([await countOf('meta_events'), await countOf('expunges')]).toEqual([1, 3])
+})
+
+it('nothing that is not old yet is taken by a process whose clock leapt ahead', async () => {
+  await insertExchange(sql, workspaceId)
+  await insertExchange(sql, workspaceId, { at: at(-1) })
+  await sql`insert into meta_events values (${workspaceId}, 'd', now())`
+  await sql`insert into expunges values (${workspaceId}, 'd', 'client', now())`
+  await sql`insert into webhook_breakers (workspace_id, webhook_id, process, state, since, seen_at)
+    values (${workspaceId}, 'wh_1', ${newUuid()}, 'open', now(), now())`
+  await sql`insert into exchange_stats values (${workspaceId}, 5, now(), '', '', 'replied', 1, 0, '{}', '{}', '{}', '{}')`
+  await sql`insert into flow_responses (workspace_id, id, flow_token, flow_token_digest, status, expires_at)
+    values (${workspaceId}, 'fr_1', 't', 'd', 'SENT', now() + interval '1 day')`
+  const tables = ['exchanges', 'meta_events', 'expunges', 'webhook_breakers', 'exchange_stats', 'flow_responses']
+  const all = () => Promise.all(tables.map((table) => sql`select * from ${sql(table)} order by 1, 2`))
+  await run('default_partitions')
+  const before = await all()
+  const partitions = await listPartitions(sql)
+  for (const name of ['expire_flow_responses', 'empty_payloads', 'delete_old_rows', 'drop_partitions']) {
+    await run(name, 40, 'differ')
+    expect(await all(), name).toEqual(before)
+  }
+  expect(await listPartitions(sql)).toEqual(partitions)
+})
+
+it('rows of people who were expunged are looked for by a process whose clock leapt ahead too', async () => {
+  await sql`insert into expunges values (${workspaceId}, sha256('t'), 'flow_token', now())`
+  await insertExchange(sql, workspaceId, { at: new Date(), flowToken: 't' })
+  expect((await run('expunge_again', 40, 'differ')).lines).toMatchObject([{ rows: 1 }])
 })

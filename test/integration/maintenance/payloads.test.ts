@@ -39,7 +39,8 @@ async function emptyPayloads(days = 0, logDays = 30, payloadDays = 7): Promise<u
   const lines: Record<string, unknown>[] = []
   const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
   const metrics = { defaultPartitionRows: () => undefined, queueMeasured: () => undefined }
-  const jobs = createJobs({ database, log, metrics, payloadDays, logDays, now: () => at(days) })
+  const clocks = { now: () => at(days), databaseNow: async () => at(days) }
+  const jobs = createJobs({ database, log, metrics, payloadDays, logDays, ...clocks })
   await jobs.find(({ name }) => name === 'empty_payloads')?.run(new AbortController().signal)
   return lines.map(({ rows }) => rows)
 }
