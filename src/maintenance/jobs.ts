@@ -76,7 +76,7 @@ export function createJobs(parts: JobParts): Job[] {
         await deleteOldRows(database.work, 'expunges', logBegin, signal)
         // Of processes that died: nobody is shown them after seconds.
         await deleteOldRows(database.work, 'webhook_breakers', await msAgo(hour), signal)
-        await deleteStatsBefore(database.work, logBegin)
+        await deleteStatsBefore(database.work, logBegin, signal)
       },
     },
     {

@@ -20,13 +20,24 @@ export async function deleteOldRows(
   signal: AbortSignal,
 ): Promise<number> {
   const { key, age } = aging[table]
+  return deleteInSteps(sql, table, key, sql`${sql(age)} < ${before}`, signal)
+}
+
+/** Removes the rows of a table with this key that are old, in small steps, until `signal`. Returns how many. Throws StorageError. */
+export async function deleteInSteps(
+  sql: postgres.Sql,
+  table: string,
+  key: readonly string[],
+  isOld: postgres.PendingQuery<postgres.Row[]>,
+  signal: AbortSignal,
+): Promise<number> {
   let total = 0
   while (!signal.aborted) {
     const { count } = await storing(
       'delete old rows',
       () => sql`
       delete from ${sql(table)} where (${sql(key)}) in
-        (select ${sql(key)} from ${sql(table)} where ${sql(age)} < ${before} limit ${chunkRows})`,
+        (select ${sql(key)} from ${sql(table)} where ${isOld} limit ${chunkRows})`,
     )
     total += count
     if (count < chunkRows) break

@@ -4,6 +4,7 @@ import type { WorkspaceId } from '../domain/ids.ts'
 import { type SpanMinutes, spanMinutes, spanStart } from '../domain/stats.ts'
 import { texts, times } from './arrays.ts'
 import { type DatabaseBackend, storing } from './database.ts'
+import { deleteInSteps } from './old-rows.ts'
 import { cellsOfExchange, cellsOfStats, fiveMinutesOfId } from './stats-cells.ts'
 
 /** How long after its end five minutes are rolled up: their rows are written and closed by then, within seconds. */
@@ -56,13 +57,11 @@ export function rollUp(sql: postgres.Sql, now: Date, backend: DatabaseBackend = 
   return storing('roll up statistics', () => sql.begin(work) as Promise<RollUp>, passMs)
 }
 
-/** Removes what lies wholly before a time. Throws StorageError. */
-export function deleteStatsBefore(sql: postgres.Sql, before: Date): Promise<number> {
-  return storing('delete old statistics', async () => {
-    const { count } = await sql`
-      delete from exchange_stats where starts_at < ${before} and ${before}::timestamptz - starts_at >= minutes * interval '1 minute'`
-    return count
-  })
+/** Removes what lies wholly before a time, in small steps, until `signal`. Returns how many. Throws StorageError. */
+export function deleteStatsBefore(sql: postgres.Sql, before: Date, signal: AbortSignal): Promise<number> {
+  const key = ['workspace_id', 'minutes', 'starts_at', 'flow_id', 'webhook_id', 'outcome']
+  const isOld = sql`starts_at < ${before} and ${before}::timestamptz - starts_at >= minutes * interval '1 minute'`
+  return deleteInSteps(sql, 'exchange_stats', key, isOld, signal)
 }
 
 /** The spans that have a stale one in them, each once. */

@@ -250,7 +250,7 @@ describe('a roll-up', () => {
     await write([simple, { ...simple, at: dayMs - 1 }, { ...simple, at: dayMs }])
     await rollUpAt(3 * dayMs)
     const left = async (before: number) => {
-      expect(await deleteStatsBefore(sql, new Date(begin + before))).toBeGreaterThan(0)
+      expect(await deleteStatsBefore(sql, new Date(begin + before), new AbortController().signal)).toBeGreaterThan(0)
       const rows = await sql`
         select minutes, starts_at from exchange_stats where workspace_id = ${workspaceId} order by starts_at, minutes`
       return rows.map((row) => [row.minutes, row.starts_at.getTime() - begin])
@@ -264,5 +264,24 @@ describe('a roll-up', () => {
     expect(await left(dayMs - minuteMs)).toEqual([...lastOfDay, ...next])
     expect(linesOf(await read(0, dayMs))).toContain('wh_1 replied: 2')
     expect(await left(dayMs)).toEqual(next)
+  })
+
+  it('is forgotten in steps that hold few rows, as long as it may', async () => {
+    await sql`
+      insert into exchange_stats select ${workspaceId}, 5, ${new Date(begin)}::timestamptz - i * interval '5 minutes', '', '',
+        'replied', 1, 0, '{}', '{}', '{}', '{}' from generate_series(1, 2500) i`
+    await sql.unsafe(`
+      create table steps (n int not null);
+      create function note_step() returns trigger language plpgsql as $$
+      begin insert into steps select count(*) from gone; return null; end $$;
+      create trigger note_step after delete on exchange_stats referencing old table as gone
+        for each statement execute function note_step()`)
+    try {
+      expect(await deleteStatsBefore(sql, new Date(begin), AbortSignal.abort())).toBe(0)
+      expect(await deleteStatsBefore(sql, new Date(begin), new AbortController().signal)).toBe(2500)
+      expect((await sql`select n from steps`).map(({ n }) => n)).toEqual([1000, 1000, 500])
+    } finally {
+      await sql.unsafe('drop trigger note_step on exchange_stats; drop function note_step; drop table steps')
+    }
   })
 })
