@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { firstIdAt } from '../domain/day.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Queryable, storing, type Transaction, transaction } from './database.ts'
@@ -6,67 +6,96 @@ import { count, emptyDeliveries, emptyDelivery, emptyExchange } from './expunge.
 import { expungeSlackMs } from './tombstones.ts'
 
 /** How long before an expunge a row that was then on its way can have been made. Older ones come out of spools, which look themselves. */
-const onTheirWayMs = 600_000
-const mostTombstones = 1000
+const madeBeforeMs = 600_000
+/** How long after: the expunge may take its minute until it is seen, an exchange its seconds, and clocks differ by up to two minutes. */
+const madeAfterMs = 200_000
+/** Of one statement. */
+const pageTombstones = 5000
+/** Of a busy workspace as many minutes' rows are read as tombstones of one page are apart, ms. */
+const passMs = 60_000
 
-interface Tombstone {
+interface Tombstone extends Record<string, unknown> {
   readonly workspace_id: WorkspaceId
   readonly kind: 'client' | 'flow_token'
   /** Hex. */
   readonly digest: string
+  /** As text, to the microsecond: pages begin after it. */
   readonly expunged_at: string
 }
 
 /**
- * Empties rows that were on their way to the database when their person was expunged, for all who were expunged since `since`. Repeatable.
- * Returns how many rows it found. Throws StorageError.
+ * Empties rows that were on their way to the database when their person was expunged, for all who were expunged since `since`, the latest
+ * first. Repeatable. Returns how many rows it found. Throws StorageError.
  */
 export async function expungeAgain(queryable: Queryable, since: Date, signal: AbortSignal): Promise<number> {
   let found = 0
-  for (const tombstone of await tombstonesSince(queryable, since)) {
-    if (signal.aborted) break
-    const work = (tx: Transaction) => (tombstone.kind === 'client' ? ofClient(tx, tombstone) : ofToken(tx, tombstone))
-    found += await transaction(queryable, 'expunge again', work)
-  }
+  let last: Tombstone | undefined
+  do {
+    const page = await tombstonesSince(queryable, since, last)
+    for (const [workspaceId, tombstones] of Map.groupBy(page, ({ workspace_id }) => workspace_id)) {
+      for (const [kind, theirs] of Map.groupBy(tombstones, (tombstone) => tombstone.kind)) {
+        if (signal.aborted) return found
+        const empty = kind === 'client' ? ofClients : ofTokens
+        found += await transaction(queryable, 'expunge again', (tx) => empty(tx, workspaceId, theirs), passMs)
+      }
+    }
+    last = page.length < pageTombstones ? undefined : page.at(-1)
+  } while (last !== undefined)
   return found
 }
 
-function tombstonesSince(queryable: Queryable, since: Date): Promise<Tombstone[]> {
+function tombstonesSince(queryable: Queryable, since: Date, last: Tombstone | undefined): Promise<Tombstone[]> {
+  const afterLast =
+    last &&
+    sql`and (expunged_at, workspace_id, kind, digest)
+      < (${last.expunged_at}::timestamptz, ${last.workspace_id}, ${last.kind}, decode(${last.digest}, 'hex'))`
   return storing('read expunges', async () => {
-    const rows = await queryable.orm.execute<Tombstone & Record<string, unknown>>(sql`
+    const rows = await queryable.orm.execute<Tombstone>(sql`
       select workspace_id, kind, encode(digest, 'hex') as digest, expunged_at from expunges
-      where expunged_at > ${since.toISOString()}::timestamptz order by expunged_at desc limit ${mostTombstones}`)
+      where expunged_at > ${since.toISOString()}::timestamptz ${afterLast ?? sql``}
+      order by expunged_at desc, workspace_id desc, kind desc, expunges.digest desc limit ${pageTombstones}`)
     return [...rows]
   })
 }
 
-/** A client's id is known by its digest alone, so that only what was made shortly before can be looked through. No id is used twice. */
-async function ofClient(tx: Transaction, { workspace_id, digest, expunged_at }: Tombstone): Promise<number> {
-  const from = firstIdAt(new Date(expunged_at).getTime() - onTheirWayMs)
+/** A client's id is known by its digest alone, so that only what was made at that time can be looked through. No id is used twice. */
+async function ofClients(tx: Transaction, workspaceId: WorkspaceId, tombstones: readonly Tombstone[]): Promise<number> {
+  const times = tombstones.map(({ expunged_at }) => new Date(expunged_at).getTime())
+  const from = firstIdAt(Math.min(...times) - madeBeforeMs)
+  const until = firstIdAt(Math.max(...times) + madeAfterMs)
   // Ids are ASCII: their bytes are their text's, and to say so is immutable, as Citus wants it of an update's condition.
-  const theirs = sql`x.workspace_id = ${workspace_id} and x.id >= ${from} and x.client_id is not null
-    and sha256(x.client_id::bytea) = decode(${digest}, 'hex')`
+  const theirs = sql`x.workspace_id = ${workspaceId} and x.id >= ${from} and x.id < ${until} and x.client_id is not null
+    and encode(sha256(x.client_id::bytea), 'hex') = any(${digestsOf(tombstones)}::text[])`
   const exchanges = await count(tx, sql`update exchanges x set ${emptyExchange} where ${theirs}`)
   const update = sql`update deliveries x set ${emptyDelivery} where ${theirs}`
-  return exchanges + (await emptyDeliveries(tx, workspace_id, update))
+  return exchanges + (await emptyDeliveries(tx, workspaceId, update))
 }
 
 /**
  * A flow token may be used again after the expunge, and what is then made of it stays. So do rows of a client that is there: a tenant may
- * have given the token to somebody else meanwhile.
+ * have given the token to somebody else meanwhile. Of any age: a spool's rows without their client wait for no expunge's lock.
  */
-async function ofToken(tx: Transaction, { workspace_id, digest, expunged_at }: Tombstone): Promise<number> {
-  const until = new Date(new Date(expunged_at).getTime() + expungeSlackMs).toISOString()
-  const theirs = sql`x.workspace_id = ${workspace_id} and x.flow_token_digest = decode(${digest}, 'hex') and x.client_id is null`
-  const exchanges = await count(
-    tx,
-    sql`update exchanges x set ${emptyExchange} where ${theirs} and x.created_at <= ${until}::timestamptz`,
-  )
+async function ofTokens(tx: Transaction, workspaceId: WorkspaceId, tombstones: readonly Tombstone[]): Promise<number> {
+  const untils = tombstones.map(({ expunged_at }) => new Date(new Date(expunged_at).getTime() + expungeSlackMs))
+  const gone = sql`unnest(${digestsOf(tombstones)}::text[], ${sql.param(untils.map((until) => until.toISOString()))}::text[]::timestamptz[])
+    as t(digest, until)`
+  const theirs = sql`x.workspace_id = ${workspaceId} and x.flow_token_digest = decode(t.digest, 'hex') and x.client_id is null`
+  // First, as exchanges write theirs first. One that an exchange is writing is left to the next pass.
   const flowResponses = await count(
     tx,
-    sql`delete from flow_responses x where ${theirs} and x.conversation_id is null and x.sent_at is null
-      and x.created_at <= ${until}::timestamptz`,
+    sql`with due as (
+        select x.id from flow_responses x, ${gone} where ${theirs} and x.conversation_id is null and x.sent_at is null
+          and x.created_at <= t.until for update of x skip locked)
+      delete from flow_responses x using due where x.workspace_id = ${workspaceId} and x.id = due.id`,
   )
-  const update = sql`update deliveries x set ${emptyDelivery} where ${theirs} and x.occurred_at <= ${until}::timestamptz`
-  return exchanges + flowResponses + (await emptyDeliveries(tx, workspace_id, update))
+  const exchanges = await count(
+    tx,
+    sql`update exchanges x set ${emptyExchange} from ${gone} where ${theirs} and x.created_at <= t.until`,
+  )
+  const update = sql`update deliveries x set ${emptyDelivery} from ${gone} where ${theirs} and x.occurred_at <= t.until`
+  return exchanges + flowResponses + (await emptyDeliveries(tx, workspaceId, update))
+}
+
+function digestsOf(tombstones: readonly Tombstone[]): SQL {
+  return sql`${sql.param(tombstones.map(({ digest }) => digest))}`
 }

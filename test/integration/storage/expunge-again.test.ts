@@ -10,6 +10,8 @@ import { expungeClient } from '../../../src/storage/expunge.ts'
 import { expungeAgain } from '../../../src/storage/expunge-again.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
+import { shardFault } from '../../support/shard-rule.ts'
+import { tapStatements } from '../../support/statement-tap.ts'
 
 let made: TestDatabase
 let database: Database
@@ -144,6 +146,48 @@ describe('rows that were on their way when their person was expunged', () => {
     await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken })
     expect(await expungeAgain(database, soon(), new AbortController().signal)).toBe(0)
     expect(await again()).toBe(1)
+  })
+
+  it('are looked for after every expunge, however many there were since', async () => {
+    await expunge()
+    await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken })
+    await insertExchange(sql, workspaceId, { at: secondAgo(), clientId })
+    await sql`insert into expunges (workspace_id, kind, digest, expunged_at)
+      select ${workspaceId}, (array['client', 'flow_token'])[1 + i % 2], sha256(i::text::bytea), now() + i % 3 * interval '1 ms'
+      from generate_series(1, 10001) i`
+    expect(await again()).toBe(2)
+  })
+
+  it('are looked for among those alone that can have been, for all people of a workspace at once', async () => {
+    for (let people = 0; people < 5; people++) {
+      await expunge()
+      clientId = newId('client')
+      await register(`token-${people}`)
+    }
+    const gone = clientId
+    await expunge()
+    // An exchange that began while the expunge was under way, and one so young that nobody can have known the client: it is not read.
+    const [during, later] = [secondAgo().getTime() + 60_000, Date.now() + 600_000]
+    await insertExchange(sql, workspaceId, { at: new Date(during), clientId: gone })
+    const keptId = await insertExchange(sql, workspaceId, { at: new Date(later), clientId: gone })
+    await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken: 'token-3' })
+    const tap = await tapStatements(made.settings.url)
+    const tapped = openDatabase({ ...made.settings, url: tap.url })
+    expect(await expungeAgain(tapped, new Date(Date.now() - 3_600_000), new AbortController().signal)).toBe(2)
+    await tapped.close()
+    await tap.close()
+    expect(await sql`select id from exchanges where workspace_id = ${workspaceId} and envelope is not null`).toEqual([
+      { id: keptId },
+    ])
+    const ofWorkspace = tap.statements.filter(({ values }) => values.includes(workspaceId))
+    expect(
+      ofWorkspace.map(({ text }) => text.match(/(update|delete from) (exchanges|deliveries|flow_responses)/)?.[0]),
+    ).toEqual([
+      ...['delete from flow_responses', 'update exchanges', 'update deliveries'],
+      ...['update exchanges', 'update deliveries'],
+    ])
+    // What Citus needs.
+    for (const statement of ofWorkspace) expect(await shardFault(sql, statement)).toBeNull()
   })
 })
 
