@@ -25,6 +25,11 @@ export function expungeClient(queryable: Queryable, workspaceId: WorkspaceId, cl
     const theirs = sql`workspace_id = ${workspaceId} and client_id = ${clientId}`
     const client = sql`workspace_id = ${workspaceId} and id = ${clientId}`
     existing(await tx.orm.execute(sql`select 1 from clients where ${client} for update`), 'client')
+    // Before its exchanges and in their order, as exchanges that end write theirs: two that wait for each other's rows would be one too many.
+    await tx.orm.execute(sql`
+      select 1 from flow_responses r
+      where r.workspace_id = ${workspaceId} and r.id in (select id from (${flowResponsesOf(workspaceId, clientId)}) theirs)
+      order by r.flow_token for update of r`)
     const withTokens = sql`with theirs as materialized (${flowResponsesOf(workspaceId, clientId)})`
     await noteExpunged(tx, workspaceId, clientId, withTokens)
     // Two statements each: one with an `or` over both ways would read every row of the workspace.

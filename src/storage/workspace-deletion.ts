@@ -38,8 +38,9 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
     // What refers to the workspace goes with it.
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
     existing(gone, 'workspace')
-    const logs = [exchanges, attempts, deliveries, exchangeStats, exchangeStatsStale]
-    for (const table of [...logs, flowResponses, metaEvents, expunges, idempotentCalls, webhookBreakers]) {
+    // In the order in which exchanges write theirs, and the roll-up its own: two that wait for each other's rows would be one too many.
+    const logs = [flowResponses, exchanges, attempts, deliveries, exchangeStatsStale, exchangeStats]
+    for (const table of [...logs, metaEvents, expunges, idempotentCalls, webhookBreakers]) {
       await tx.orm.delete(table).where(eq(table.workspaceId, id))
     }
     await hintChange(tx, id)

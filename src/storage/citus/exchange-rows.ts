@@ -21,12 +21,12 @@ export async function recordExchangesByRow(
   const run = (statement: string, values: readonly unknown[]) =>
     tx.unsafe(statement, values as postgres.ParameterOrJSON<never>[], { prepare: true })
   await Promise.all([
-    ...opened.map((row) => run(opening, valuesOf(openingOf(row), openingColumns))),
-    ...closed.map((row) => run(closing, [row.workspaceId, row.id, ...valuesOf(closingOf(row), closingColumns)])),
-    // In one order everywhere, so that two groups never wait for each other's rows.
+    // In one order everywhere, and before the exchanges, so that no two ever wait for each other's rows.
     ...lastStates(opened, closed)
       .toSorted((a, b) => (a.flow_token < b.flow_token ? -1 : 1))
       .map((state) => run(flowResponse, valuesOf(state, stateColumns))),
+    ...opened.map((row) => run(opening, valuesOf(openingOf(row), openingColumns))),
+    ...closed.map((row) => run(closing, [row.workspaceId, row.id, ...valuesOf(closingOf(row), closingColumns)])),
   ])
 }
 

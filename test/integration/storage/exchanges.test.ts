@@ -1,7 +1,10 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { sha256 } from '../../../src/crypto/digest.ts'
 import { firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import { storageOn } from '../../../src/storage/backends.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import {
   closeInterrupted,
@@ -9,16 +12,22 @@ import {
   replayExchanges,
   writeExchanges,
 } from '../../../src/storage/exchanges.ts'
+import { expungeClient } from '../../../src/storage/expunge.ts'
+import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { waitForLocks } from '../../support/locks.ts'
+import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
 
-let database: TestDatabase
+let made: TestDatabase
+let database: Database
 let sql: postgres.Sql
 let workspaceId = newWorkspaceId()
 const flowToken = 'a-token'
 
 beforeAll(async () => {
-  database = await createTestDatabase()
-  sql = postgres(database.url, { max: 2 })
+  made = await createTestDatabase()
+  database = openDatabase(made.settings)
+  sql = postgres(made.url, { max: 4 })
 })
 beforeEach(async () => {
   workspaceId = newWorkspaceId()
@@ -26,7 +35,8 @@ beforeEach(async () => {
 })
 afterAll(async () => {
   await sql.end()
-  await database.drop()
+  await database.close()
+  await made.drop()
 })
 
 function opening(more: Partial<OpenedExchange> = {}): OpenedExchange {
@@ -164,5 +174,59 @@ describe('a row that nobody closed', () => {
     expect(await rows()).toMatchObject([interrupted, { outcome: null, reason: null }])
     await write({ opened: [], closed: [closing(old)] })
     expect(await rows()).toMatchObject([{ outcome: 'replied', reason: null, duration_ms: 12.5 }, { outcome: null }])
+  })
+})
+
+describe.each(['postgres', 'citus'] as const)('an exchange of %s that ends', (backend) => {
+  const clientId = newId('client')
+  let end: () => Promise<void>
+
+  /** An open exchange with SUCCESS to come, of a client with a delivery. */
+  beforeEach(async () => {
+    await sql`insert into clients (workspace_id, id, phone_number) values (${workspaceId}, ${clientId}, '+15550100778')`
+    const opened = opening({ clientId })
+    await write({ opened: [opened], closed: [] })
+    await sql`update flow_responses set client_id = ${clientId} where workspace_id = ${workspaceId}`
+    const deliveryId = await insertDelivery(sql, workspaceId, { clientId })
+    await insertAttempt(sql, workspaceId, { deliveryId })
+    const { flowResponse: state } = opened
+    const completed = state && { ...state, status: 'COMPLETED' as const, completedAt: new Date() }
+    const closed = [closing(opened, { completed })]
+    end = () => storageOn(backend).writeExchanges(sql, { opened: [], closed, deliveries: [] }, nobody)
+  })
+
+  /** Whether both are done, though the one was held up half-way by somebody's lock when the exchange ended. */
+  async function together(removal: () => Promise<unknown>, lock: (tx: postgres.TransactionSql) => Promise<unknown>) {
+    const both = await sql.begin(async (tx) => {
+      await lock(tx)
+      const removed = removal()
+      await waitForLocks(sql, 1)
+      const ended = end()
+      await waitForLocks(sql, 2)
+      return { done: Promise.allSettled([removed, ended]) }
+    })
+    return (await both.done).map((result) => (result.status === 'rejected' ? result.reason : null))
+  }
+  const expunge = () => expungeClient(database, workspaceId, clientId)
+
+  it('while its client is expunged waits for that, and does not lock it out', async () => {
+    const held = (tx: postgres.TransactionSql) =>
+      tx`select from deliveries where workspace_id = ${workspaceId} for update`
+    expect(await together(expunge, held)).toEqual([null, null])
+    expect(await rows()).toMatchObject([{ outcome: 'replied', answer: null, flow_token: null, client_id: null }])
+  })
+
+  it('while an expunge of its client has just begun waits as well', async () => {
+    const held = (tx: postgres.TransactionSql) =>
+      tx`insert into expunges values (${workspaceId}, ${sha256(clientId)}, 'client', now())`
+    expect(await together(expunge, held)).toEqual([null, null])
+    expect(await rows()).toMatchObject([{ outcome: 'replied', answer: null, flow_token: null, client_id: null }])
+  })
+
+  it('while its workspace is deleted waits for that, and does not lock it out', async () => {
+    const held = (tx: postgres.TransactionSql) =>
+      tx`select from attempts where workspace_id = ${workspaceId} for update`
+    expect(await together(() => deleteWorkspace(database, workspaceId), held)).toEqual([null, null])
+    expect(await rows()).toEqual([])
   })
 })

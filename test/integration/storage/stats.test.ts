@@ -9,7 +9,9 @@ import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchan
 import { closeInterrupted, replayExchanges, writeExchanges } from '../../../src/storage/exchanges.ts'
 import { readStats, type Stats, type StatsQuery } from '../../../src/storage/stats.ts'
 import { deleteStatsBefore, rollUp } from '../../../src/storage/stats-roll-up.ts'
+import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { waitForLocks } from '../../support/locks.ts'
 
 const [minuteMs, hourMs, dayMs] = [60_000, 3_600_000, 86_400_000]
 /** Where the tests' rows begin: a day, some days ago. */
@@ -236,6 +238,25 @@ describe('a roll-up', () => {
     expect(written).toBe(true)
     await rollUpAt(dayMs)
     expect(linesOf(await read(0, dayMs))).toContain('wh_1 replied: 2')
+  })
+
+  it('goes on beside the deletion of a workspace, which leaves none of its statistics', async () => {
+    await write([simple])
+    await rollUpAt(dayMs)
+    for (const at of [0, 5 * minuteMs]) {
+      await sql`insert into exchange_stats_stale (workspace_id, starts_at) values (${workspaceId}, ${new Date(begin + at)})`
+    }
+    const both = await sql.begin(async (tx) => {
+      // The roll-up has taken the one before it then.
+      await tx`select from exchange_stats_stale where ctid = (select max(ctid) from exchange_stats_stale) for update`
+      const rolled = rollUp(sql, new Date(begin + dayMs))
+      await waitForLocks(sql, 1)
+      const deleted = deleteWorkspace(database, workspaceId)
+      await waitForLocks(sql, 2)
+      return { done: Promise.allSettled([rolled, deleted]) }
+    })
+    expect((await both.done).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+    expect(await sql`select from exchange_stats where workspace_id = ${workspaceId}`).toHaveLength(0)
   })
 
   it('is not asked again for rows that are written in time', async () => {
