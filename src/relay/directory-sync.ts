@@ -94,10 +94,11 @@ export class DirectorySync {
       if (!this.#directory.loaded) await this.#checks.beforeFirstLoad()
       // Listen first: a change between the two is then heard rather than missed.
       await this.#listen()
-      const before = this.#directory.workspaceIds
-      const configs = await loadConfigs(this.#database.sql, null)
-      if (!this.#directory.loaded) this.#checks.firstLoad(configs)
-      this.#directory.replaceAll(before, configs)
+      await this.#directory.replaceAll(async () => {
+        const configs = await loadConfigs(this.#database.sql, null)
+        if (!this.#directory.loaded) this.#checks.firstLoad(configs)
+        return configs
+      })
     } catch (error) {
       await this.#unavailable(error)
     }
@@ -112,9 +113,8 @@ export class DirectorySync {
         })
       }
       const outdated = this.#directory.outdated(await loadConfigVersions(this.#database.sql))
-      const before = this.#directory.workspaceIds
       if (outdated.length >= reloadAllFrom)
-        this.#directory.replaceAll(before, await loadConfigs(this.#database.sql, null))
+        await this.#directory.replaceAll(() => loadConfigs(this.#database.sql, null))
       else if (outdated.length > 0) await this.refresh(...outdated)
     } catch (error) {
       await this.#unavailable(error)

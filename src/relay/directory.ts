@@ -82,13 +82,10 @@ export class Directory {
     return this.#accounts.get(wabaId) ?? null
   }
 
-  get workspaceIds(): readonly WorkspaceId[] {
-    return [...this.#versions.keys()]
-  }
-
-  /** Takes a load of everything: what it does not hold is gone. `before`: {@link workspaceIds} when it began, as others may have come meanwhile. */
-  replaceAll(before: readonly WorkspaceId[], configs: readonly WorkspaceConfig[]): void {
-    this.replace(before, configs)
+  /** Takes a load of everything: of what was here when it began, what it does not hold is gone. Throws what `load` does. */
+  async replaceAll(load: () => Promise<readonly WorkspaceConfig[]>): Promise<void> {
+    const before = [...this.#versions.keys()]
+    this.replace(before, await load())
     this.#loaded = true
   }
 
