@@ -37,8 +37,8 @@ export class ProgressWriter {
   readonly #log: Log
   readonly #finished: Finished[] = []
   readonly #stopping = new AbortController()
-  /** By webhook, `performance.now()`. */
-  readonly #lookAgainAt = new Map<string, number>()
+  /** `performance.now()`, for all webhooks: each look that fails takes its time from everybody's deliveries. */
+  #lookAgainAt = 0
   #running: Promise<void> | null = null
 
   constructor(database: Database, queue: Queue, log: Log) {
@@ -144,13 +144,12 @@ export class ProgressWriter {
     const { failingSince } = before
     if (after.change === null || result === 'gone' || failingSince === null) return after
     const unchanged = { health: before, change: null }
-    if (performance.now() < (this.#lookAgainAt.get(id) ?? 0)) return unchanged
+    if (performance.now() < this.#lookAgainAt) return unchanged
     try {
       const answers = await hasAnsweredSince(this.#database, workspaceId, id, failingSince)
-      this.#lookAgainAt.delete(id)
       return answers ? { health: { ...healthy, failingSince: at }, change: null } : after
     } catch (error) {
-      this.#lookAgainAt.set(id, performance.now() + lookAgainMs)
+      this.#lookAgainAt = performance.now() + lookAgainMs
       this.#log.warn(
         { error, workspaceId, webhookId: id },
         'whether a failing webhook answers exchanges is not known yet',
