@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import type { AppConfig } from './app/core.ts'
 import type { StartRefused } from './app/start-refused.ts'
@@ -9,9 +10,9 @@ import { migrate } from './migrate.ts'
 import { describeError } from './ops/logger.ts'
 import { ProcessPool } from './processes/pool.ts'
 import { reseal } from './reseal.ts'
-import { prepareDataDir } from './storage/data-dir.ts'
+import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
 import { openDatabase } from './storage/database.ts'
-import { type EmbeddedServer, startEmbedded } from './storage/embedded.ts'
+import { type EmbeddedServer, missingFrom, startEmbedded } from './storage/embedded.ts'
 import { describePlan, describeStatus, readMigrationState } from './storage/migration-report.ts'
 
 type Print = (line: string) => void
@@ -71,7 +72,7 @@ export async function migrateDatabase(print: Print): Promise<void> {
  * but that an embedded server is started. Returns the exit code: of `status` 1 when `migrate` has something to do, else 0.
  */
 export async function reportMigrations(print: Print, kind: 'status' | 'plan'): Promise<number> {
-  const { config, embedded } = await settle(readConfig(), print, { migrates: false })
+  const { config, embedded } = await settle(await requireMade(readConfig()), print, { migrates: false })
   const backend = config.DATABASE_BACKEND
   const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE, backend })
   const queue = new Queue(database)
@@ -91,7 +92,7 @@ export async function reportMigrations(print: Print, kind: 'status' | 'plan'): P
 
 /** Moves every stored secret to the current master key. Returns the exit code: 1 when some could not be opened. */
 export async function resealSecrets(print: Print): Promise<number> {
-  const { config, embedded } = await settle(readConfig(), print)
+  const { config, embedded } = await settle(await requireMade(readConfig()), print)
   const database = openDatabase({ url: config.DATABASE_URL, prepare: config.DATABASE_PREPARE })
   try {
     const masterKeys = readMasterKeys(config.MASTER_KEY, config.MASTER_KEYS_PREVIOUS)
@@ -104,6 +105,15 @@ export async function resealSecrets(print: Print): Promise<number> {
     await database.close()
     await embedded?.stop()
   }
+}
+
+/** For commands that look at what a service made: in a folder that is not the service's they would make another and report on that. Throws DataDirError. */
+async function requireMade(config: Config): Promise<Config> {
+  const missing = config.DATABASE_URL === undefined ? await missingFrom(config.DATA_DIR) : null
+  if (missing === null) return config
+  throw new DataDirError(
+    `DATA_DIR (${resolve(config.DATA_DIR)}) has no ${missing}: the first start of the service there makes it`,
+  )
 }
 
 /** Embedded mode makes what was not given: contract.md §2. Whoever gets `embedded` stops it: its session keeps the process alive. */

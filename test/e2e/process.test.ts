@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
@@ -180,6 +180,18 @@ describe('embedded mode with a database that takes no migration', () => {
     expect(await relevo.ended()).toBe(1)
     expect(relevo.output()).toContain('migrate failed: 42P07')
     expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+})
+
+describe('embedded mode in a folder where no service started', () => {
+  it.each(['migrate --status', 'migrate --plan', 'reseal'])('%s says so and makes nothing', async (command) => {
+    const folder = await mkdtemp(join(tmpdir(), 'relevo-empty-'))
+    const DATA_DIR = join(folder, 'not', 'yet')
+    const relevo = runRelevo(command.split(' '), { DATA_DIR })
+    expect(await relevo.ended()).toBe(1)
+    expect(relevo.output()).toMatch(`DATA_DIR (${DATA_DIR}) has no postgresql/PG_VERSION`)
+    expect(await readdir(folder)).toEqual([])
+    await rm(folder, { recursive: true })
   })
 })
 
