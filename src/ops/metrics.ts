@@ -67,8 +67,8 @@ export interface Load {
   readonly loopDelayMs: number
 }
 
-/** What another process may measure from now on is not told by this one for ever. */
-const measuredForMs = 60_000
+/** What another process may measure from now on is not told by this one for ever: twice as long, and more, as it goes unmeasured, ms. */
+const measuredForMs = { queue: 60_000, defaultPartitions: 150_000 }
 
 /** A registry of its own for each app, so that two in one process (tests) do not meet. */
 export function createMetrics(now: () => number = () => performance.now()): Metrics {
@@ -80,7 +80,8 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
   let load: (() => Load) | null = null
   let countBreakers: (() => Readonly<Record<BreakerState, number>>) | null = null
   let countSlowFlows: (() => number) | null = null
-  let measuredAt = Number.NEGATIVE_INFINITY
+  const measuredAt = { queue: Number.NEGATIVE_INFINITY, defaultPartitions: Number.NEGATIVE_INFINITY }
+  const isOld = (what: keyof typeof measuredForMs) => now() - measuredAt[what] > measuredForMs[what]
 
   function beforeRendering(): void {
     for (const [state, count] of Object.entries(countBreakers?.() ?? {})) all.breakers.set({ state }, count)
@@ -89,9 +90,8 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
     all.exchangesWaiting.set(waiting)
     all.exchangesUnderWay.set(underWay)
     all.loopDelay.set(loopDelayMs / 1000)
-    if (now() - measuredAt <= measuredForMs) return
-    all.queueDepth.remove()
-    all.queueAge.remove()
+    if (isOld('queue')) for (const gauge of [all.queueDepth, all.queueAge]) gauge.remove()
+    if (isOld('defaultPartitions')) all.defaultPartitionRows.reset()
   }
 
   return {
@@ -116,7 +116,7 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
     deliveryExhausted: (reason) => all.deliveriesExhausted.inc({ reason }),
     deliveriesUnderWay: (count) => all.deliveriesUnderWay.set(count),
     queueMeasured: (depth, ageSeconds) => {
-      measuredAt = now()
+      measuredAt.queue = now()
       all.queueDepth.set(depth)
       all.queueAge.set(ageSeconds)
     },
@@ -140,7 +140,10 @@ export function createMetrics(now: () => number = () => performance.now()): Metr
     rowsLost: (count) => all.rowsLost.inc(count),
     metaEntriesDropped: (reason, count) => all.metaEntriesDropped.inc({ reason }, count),
     metaEvents: (field, result, count) => all.metaEvents.inc({ field, result }, count),
-    defaultPartitionRows: (table, count) => all.defaultPartitionRows.set({ table }, count),
+    defaultPartitionRows: (table, count) => {
+      measuredAt.defaultPartitions = now()
+      all.defaultPartitionRows.set({ table }, count)
+    },
     render: () => {
       beforeRendering()
       return registry.metrics()

@@ -70,6 +70,18 @@ it('the queue is told of by who measures it, and no longer than a minute after',
   expect(await sample(metrics, 'relevo_delivery_queue_depth')).toBe(0)
 })
 
+it('rows without a partition are not told of for ever by a process that no longer does the maintenance', async () => {
+  let now = 0
+  const metrics = createMetrics(() => now)
+  const rows = () => sample(metrics, 'relevo_default_partition_rows{table="attempts"}')
+  expect(await rows()).toBeNull()
+  metrics.defaultPartitionRows('attempts', 5)
+  now = 150_000
+  expect(await rows()).toBe(5)
+  now = 150_001
+  expect(await rows()).toBeNull()
+})
+
 it('an attempt that begins before its time is not late, and only later ones are retries', async () => {
   const metrics = createMetrics()
   metrics.deliveryBegun(1, -5)
