@@ -24,15 +24,8 @@ async function flowAtMeta(deps: ApiDeps, workspaceId: WorkspaceId, id: string): 
   return { flow, access: { metaFlowId: flow.metaFlowId, accessToken } }
 }
 
-/** `toldAt`: when Meta was asked. */
-async function store(
-  deps: ApiDeps,
-  workspaceId: WorkspaceId,
-  { flow }: FlowAtMeta,
-  changes: FlowChanges,
-  toldAt: Date,
-) {
-  const stored = await updateFlow(deps.database, workspaceId, flow.id, changes, toldAt)
+async function store(deps: ApiDeps, workspaceId: WorkspaceId, { flow }: FlowAtMeta, changes: FlowChanges, at: Date) {
+  const stored = await updateFlow(deps.database, workspaceId, flow.id, changes, { at, statusAt: flow.statusAt })
   await deps.configChanged(workspaceId)
   return bodyOf(stored)
 }

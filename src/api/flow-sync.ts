@@ -4,7 +4,7 @@ import type { WorkspaceId } from '../domain/ids.ts'
 import { type FlowAccess, listFlowIds, type MetaFlow, readFlow, readFlowJson } from '../graph/flows.ts'
 import type { GraphProblem } from '../graph/problem.ts'
 import { storable } from '../storage/database.ts'
-import { type FlowChanges, type SyncResult, syncFlow } from '../storage/flows.ts'
+import { type FlowChanges, findStatusAt, type SyncResult, syncFlow } from '../storage/flows.ts'
 import { exampleWabaId } from './example.ts'
 import { requireNamed } from './existence.ts'
 import { metaId } from './fields.ts'
@@ -50,10 +50,9 @@ export const sync = workspaceOperation({
     await requireNamed(deps.database, workspaceId, { wabaId })
     const accessToken = await accessTokenOf(deps, workspaceId, wabaId)
     const metaFlowIds = succeeded(await listFlowIds(deps.graph, wabaId, accessToken))
-    const lastSyncAt = new Date()
     try {
       const synced = await inParallel(metaFlowIds, width, (metaFlowId) =>
-        syncOne(deps, workspaceId, wabaId, { metaFlowId, accessToken }, lastSyncAt),
+        syncOne(deps, workspaceId, wabaId, { metaFlowId, accessToken }),
       )
       return ok(report(synced))
     } finally {
@@ -62,24 +61,19 @@ export const sync = workspaceOperation({
   },
 })
 
-async function syncOne(
-  deps: ApiDeps,
-  workspaceId: WorkspaceId,
-  wabaId: string,
-  access: FlowAccess,
-  lastSyncAt: Date,
-): Promise<Synced> {
+async function syncOne(deps: ApiDeps, workspaceId: WorkspaceId, wabaId: string, access: FlowAccess): Promise<Synced> {
   const { metaFlowId } = access
   const failure = (step: 'flow' | 'flow_json', problem: GraphProblem) => {
     return { metaFlowId, step, problem: graphProblemOf(problem) }
   }
+  const asked = { at: new Date(), statusAt: await findStatusAt(deps.database, workspaceId, { wabaId, metaFlowId }) }
   const flow = await readFlow(deps.graph, access)
   if (!flow.ok) return { result: null, failure: failure('flow', flow.problem) }
   const json = await readFlowJson(deps.graph, access)
   // A flow without an asset at Meta keeps the Flow JSON that it was given here.
   const toldByAsset = json.ok && json.value !== null ? toldByFlowJson(json.value) : {}
   const snapshot = { wabaId, metaFlowId, ...toldByAsset, ...toldByMeta(flow.value) }
-  const result = await syncFlow(deps.database, workspaceId, snapshot, lastSyncAt)
+  const result = await syncFlow(deps.database, workspaceId, snapshot, asked)
   return { result, failure: json.ok ? null : failure('flow_json', json.problem) }
 }
 

@@ -35,9 +35,9 @@ function lastStatuses(told: readonly ToldNotice[], now: Date): FlowStatusNotice[
   for (const { account, notice, at } of told) {
     if (notice.kind !== 'status' || !flowStatuses.some((status) => status === notice.to)) continue
     const { wabaId } = account
-    const { metaFlowId, to: status } = notice
+    const { metaFlowId, from, to: status } = notice
     const name = `${wabaId} ${metaFlowId}`
-    const one = { wabaId, metaFlowId, status, at: at ?? now }
+    const one = { wabaId, metaFlowId, from, status, at: at ?? now }
     const before = last.get(name)
     if (before === undefined || before.at <= one.at) last.set(name, one)
   }

@@ -9,13 +9,15 @@ import { configChannel } from './workspaces.ts'
 export interface FlowStatusNotice {
   readonly wabaId: string
   readonly metaFlowId: string
+  /** Null when the flow was made. */
+  readonly from: string | null
   readonly status: string
   readonly at: Date
 }
 
 /**
  * Stores statuses, each flow at most once, unless a later one is stored: a change of configuration as changeConfig makes them, the version
- * first. Returns whether any flow moved.
+ * first. Meta's times have whole seconds: what Graph told in the same second was before where the flow came from that. Returns whether any flow moved.
  */
 export async function storeFlowStatuses(
   tx: postgres.TransactionSql,
@@ -28,10 +30,11 @@ export async function storeFlowStatuses(
   const { count } = await tx`
     update flows f set status = t.status, status_at = t.at, updated_at = ${now}::timestamptz
     from unnest(${texts(notices, (n) => n.wabaId)}::text[], ${texts(notices, (n) => n.metaFlowId)}::text[],
-      ${texts(notices, (n) => n.status)}::text[], ${times(notices, (n) => n.at)}::text[]::timestamptz[])
-      as t(waba_id, meta_flow_id, status, at)
+      ${texts(notices, (n) => n.status)}::text[], ${texts(notices, (n) => n.from ?? '')}::text[],
+      ${times(notices, (n) => n.at)}::text[]::timestamptz[]) as t(waba_id, meta_flow_id, status, came_from, at)
     where f.workspace_id = ${workspaceId} and f.waba_id = t.waba_id and f.meta_flow_id = t.meta_flow_id
-      and (f.status_at is null or f.status_at <= t.at)`
+      and (f.status_at is null or f.status_at <= t.at
+        or (date_trunc('second', f.status_at) = t.at and f.status = t.came_from))`
   await tx`select pg_notify(${configChannel}, ${workspaceId})`
   return count > 0
 }

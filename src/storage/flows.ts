@@ -19,6 +19,12 @@ export type FlowChanges = { readonly [Member in keyof Changeable]?: Changeable[M
 
 export type NewFlow = Pick<FlowWithJson, 'wabaId' | 'metaFlowId'> & FlowChanges
 
+/** What was known when Meta was asked for a flow: when that was, and the time of the status that was stored then, null for none. */
+export interface Asked {
+  readonly at: Date
+  readonly statusAt: Date | null
+}
+
 /** The WABA must be there. Throws ApiError `already_exists`. */
 export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: NewFlow): Promise<StoredFlow> {
   return changeConfig(database, workspaceId, 'insert flow', async (tx) => {
@@ -75,27 +81,32 @@ export function listFlows(queryable: Queryable, workspaceId: WorkspaceId, page: 
   )
 }
 
-/** `toldAt`: when Meta was asked for these. Throws ApiError `not_found`. */
+/** `asked`: what was known when Meta was asked for these. Throws ApiError `not_found`. */
 export function updateFlow(
   database: Database,
   workspaceId: WorkspaceId,
   id: string,
   changes: FlowChanges,
-  toldAt?: Date,
+  asked?: Asked,
 ): Promise<StoredFlow> {
   return changeConfig(database, workspaceId, 'update flow', async (tx) => {
+    const where = and(eq(flows.workspaceId, workspaceId), eq(flows.id, id))
+    const before = existing(await tx.orm.select({ statusAt: flows.statusAt }).from(flows).where(where), 'flow')
+    const told = asked === undefined ? changes : withStatusAt(changes, asked, before.statusAt)
     const changed = await tx.orm
       .update(flows)
-      .set({ ...changes, ...statusAt(changes, toldAt), updatedAt: sql`now()` })
-      .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, id)))
+      .set({ ...told, updatedAt: sql`now()` })
+      .where(where)
       .returning(columnsOfList)
     return existing(changed, 'flow')
   })
 }
 
-/** A notice of Meta's that is older than the status it was asked for does not undo it. */
-function statusAt({ status }: FlowChanges, toldAt: Date | undefined): { statusAt?: Date } {
-  return status == null || toldAt === undefined ? {} : { statusAt: toldAt }
+/** What Meta told, without its status where another was stored since it was asked: that came by a notice, and what was read may be from before. */
+function withStatusAt(told: FlowChanges, asked: Asked, storedAt: Date | null): FlowChanges {
+  if (told.status == null) return told
+  const isSame = storedAt?.getTime() === asked.statusAt?.getTime()
+  return isSame ? { ...told, statusAt: asked.at } : { ...told, status: undefined }
 }
 
 /** What names it (flow responses, exchanges, webhooks) goes on naming it. Throws ApiError `not_found`. */
@@ -116,18 +127,27 @@ export function syncFlow(
   database: Database,
   workspaceId: WorkspaceId,
   snapshot: Omit<NewFlow, 'lastSyncAt'>,
-  lastSyncAt: Date,
+  asked: Asked,
 ): Promise<SyncResult> {
   return changeConfig(database, workspaceId, 'sync flow', async (tx) => {
-    const { wabaId, metaFlowId, ...told } = snapshot
-    const synced = { lastSyncAt, ...statusAt(told, lastSyncAt) }
+    const { wabaId, metaFlowId, ...snapshotTold } = snapshot
+    const lastSyncAt = asked.at
     const made = await tx.orm
       .insert(flows)
-      .values({ workspaceId, id: newId('flow'), ...synced, ...snapshot })
+      .values({
+        workspaceId,
+        id: newId('flow'),
+        ...withStatusAt(snapshotTold, asked, asked.statusAt),
+        lastSyncAt,
+        wabaId,
+        metaFlowId,
+      })
       .onConflictDoNothing()
       .returning({ id: flows.id })
     if (made.length > 0) return 'created'
     const before = await selectByMetaId(tx, workspaceId, wabaId, metaFlowId)
+    const { statusAt, ...told } = withStatusAt(snapshotTold, asked, before.statusAt)
+    const synced = { lastSyncAt, statusAt }
     const differs = isDifferent(before, told)
     await tx.orm
       .update(flows)
@@ -137,10 +157,30 @@ export function syncFlow(
   })
 }
 
+/** When the status of a flow that is stored was told, null for none. */
+export function findStatusAt(
+  queryable: Queryable,
+  workspaceId: WorkspaceId,
+  { wabaId, metaFlowId }: Pick<NewFlow, 'wabaId' | 'metaFlowId'>,
+): Promise<Date | null> {
+  return storing('find status time', async () => {
+    const where = byMetaId(workspaceId, wabaId, metaFlowId)
+    const [row] = await queryable.orm.select({ statusAt: flows.statusAt }).from(flows).where(where)
+    return row?.statusAt ?? null
+  })
+}
+
+const byMetaId = (workspaceId: WorkspaceId, wabaId: string, metaFlowId: string) =>
+  and(eq(flows.workspaceId, workspaceId), eq(flows.wabaId, wabaId), eq(flows.metaFlowId, metaFlowId))
+
 /** Changes of one workspace's configuration take turns, so nothing moves the row before it is written. */
 async function selectByMetaId(tx: Transaction, workspaceId: WorkspaceId, wabaId: string, metaFlowId: string) {
-  const where = and(eq(flows.workspaceId, workspaceId), eq(flows.wabaId, wabaId), eq(flows.metaFlowId, metaFlowId))
-  return only(await tx.orm.select(columns).from(flows).where(where))
+  return only(
+    await tx.orm
+      .select(columns)
+      .from(flows)
+      .where(byMetaId(workspaceId, wabaId, metaFlowId)),
+  )
 }
 
 /** By their JSON: order counts, as a Flow JSON is kept as it came. */

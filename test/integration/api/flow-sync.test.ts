@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { storeFlowStatuses } from '../../../src/storage/flow-notices.ts'
-import { answerChanged, answerWith, refuse } from '../../support/graph.ts'
+import { answerChanged, answerWith, refuse, sendJson } from '../../support/graph.ts'
 import { startApi } from './api-app.ts'
 import { apiWithGraph } from './graph-api.ts'
 import { nextNumber } from './samples.ts'
@@ -209,7 +209,12 @@ test('a notice of Meta that is older than what it was asked for does not undo it
   under.fake.model.addFlow(wabaId, metaFlowId, { status: 'PUBLISHED' })
   const notice = (status: string, at: number) =>
     under.api.database.sql.begin((tx) =>
-      storeFlowStatuses(tx, under.workspace.id, [{ wabaId, metaFlowId, status, at: new Date(at) }], new Date()),
+      storeFlowStatuses(
+        tx,
+        under.workspace.id,
+        [{ wabaId, metaFlowId, from: null, status, at: new Date(at) }],
+        new Date(),
+      ),
     )
   const statusOf = async () => (await flowsOf(wabaId)).get(metaFlowId)?.status
   // One that is made, and one that is brought up to date.
@@ -222,4 +227,45 @@ test('a notice of Meta that is older than what it was asked for does not undo it
   }
   await notice('BLOCKED', Date.now() + 1)
   expect(await statusOf()).toBe('BLOCKED')
+})
+
+describe('a notice of Meta, whose time has whole seconds', () => {
+  async function draft() {
+    const { wabaId } = await under.makeWaba()
+    const metaFlowId = nextNumber()
+    const flow = under.fake.model.addFlow(wabaId, metaFlowId, { status: 'DRAFT', flowJson: JSON.stringify(flowJson) })
+    await sync(wabaId)
+    const statusAt = async () => {
+      const [row] = await under.api.database.sql`select status_at from flows where meta_flow_id = ${metaFlowId}`
+      return row?.status_at as Date
+    }
+    const notice = (from: string | null, status: string, at: Date) => {
+      const notices = [{ wabaId, metaFlowId, from, status, at: new Date(Math.floor(at.getTime() / 1000) * 1000) }]
+      return under.api.database.sql.begin((tx) => storeFlowStatuses(tx, under.workspace.id, notices, new Date()))
+    }
+    return { wabaId, flow, notice, statusAt, status: async () => (await flowsOf(wabaId)).get(metaFlowId)?.status }
+  }
+
+  test('is not undone by a sync that read the flow before', async () => {
+    const { wabaId, flow, notice, status } = await draft()
+    under.fake.next('GET /:id/assets', async ({ response, standard }) => {
+      flow.status = 'PUBLISHED'
+      await notice('DRAFT', 'PUBLISHED', new Date())
+      sendJson(response, 200, standard())
+    })
+    await sync(wabaId)
+    expect(await status()).toBe('PUBLISHED')
+    // Nor does it stay for ever.
+    flow.status = 'DEPRECATED'
+    await sync(wabaId)
+    expect(await status()).toBe('DEPRECATED')
+  })
+
+  test('is stored in the second of a sync where the flow came from what that found', async () => {
+    const { notice, status, statusAt } = await draft()
+    await notice(null, 'BLOCKED', await statusAt())
+    expect(await status()).toBe('DRAFT')
+    await notice('DRAFT', 'PUBLISHED', await statusAt())
+    expect(await status()).toBe('PUBLISHED')
+  })
 })
