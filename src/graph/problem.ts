@@ -26,16 +26,20 @@ export type GraphResult<Value> =
 
 export const failed = (problem: GraphProblem) => ({ ok: false, problem }) as const
 
-/** protocol.md 4.5, and what Meta calls its own passing faults. */
+/** protocol.md 4.5, and what Meta calls its own passing faults and its limits of calls. */
 const titles: Readonly<Record<number, string>> = {
   1: 'Meta had a fault of its own',
   2: 'Meta is out of service for the moment',
   4: 'the app has made too many calls',
+  17: 'the user of the access token has made too many calls',
+  32: 'too many calls were made for this page',
+  613: 'this kind of call was made too often',
   10: 'the access token lacks a permission',
   100: 'Meta does not accept a parameter, or the access token cannot see what is named',
   190: 'the access token is expired, revoked or wrong',
   368: 'Meta has blocked this for a breach of policy',
   80007: 'the WABA has made too many calls',
+  80008: 'the WABA has made too many calls',
   130429: 'the phone number has sent too many messages',
   131000: 'Meta could not process the message',
   131008: 'a required parameter is missing',
@@ -52,7 +56,9 @@ const titles: Readonly<Record<number, string>> = {
   139003: 'the flow cannot be deprecated',
   139004: 'the flow cannot be deleted',
 }
-const retryableCodes: ReadonlySet<number> = new Set([1, 2, 4, 80007, 130429, 131048, 131056])
+const retryableCodes: ReadonlySet<number> = new Set([
+  1, 2, 4, 17, 32, 613, 80007, 80008, 130429, 131048, 131056, 132069,
+])
 
 /** The problem that an answer tells of, or null when it holds no `error`. */
 export function problemOfAnswer(httpStatus: number, body: JsonObject): GraphProblem | null {

@@ -96,11 +96,14 @@ describe("Meta's refusal", () => {
   })
 
   // protocol.md 4.5
-  it.each([1, 2, 4, 80007, 130429, 131048, 131056])('%i may be tried again', async (code) => {
-    expect(await problemOf(code)).toMatchObject({ metaCode: code, retryable: true })
-  })
+  it.each([1, 2, 4, 17, 32, 613, 80007, 80008, 130429, 131048, 131056, 132069])(
+    '%i may be tried again',
+    async (code) => {
+      expect(await problemOf(code)).toMatchObject({ metaCode: code, retryable: true })
+    },
+  )
 
-  it.each([10, 100, 190, 200, 299, 368, 131008, 131009, 131026, 131047, 132068, 132069, 139000, 139001, 139002, 77])(
+  it.each([10, 100, 190, 200, 299, 368, 131008, 131009, 131026, 131047, 132068, 139000, 139001, 139002, 77])(
     '%i may not',
     async (code) => {
       const problem = await problemOf(code)
