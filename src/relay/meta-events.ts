@@ -7,6 +7,7 @@ import { writeFlowNotices } from './meta-flow-notices.ts'
 import { writeMessages } from './meta-messages.ts'
 import { type AdmittedEntry, readTold } from './meta-told.ts'
 import type { Teller } from './teller.ts'
+import { Turns } from './turns.ts'
 
 export interface MetaEventsParts {
   readonly database: Database
@@ -22,12 +23,16 @@ export interface MetaEventsParts {
 /** So much is written in one transaction: short locks and bounded memory, yet few round trips for a body of a thousand changes. */
 const sliceLength = 250
 
-/** For one slice, the wait for a connection included, ms: many bodies may come at once, and Meta repeats what is not answered. */
+/** For one slice, the wait for a connection included, ms. */
 const sliceMs = 20_000
+
+/** Of all bodies together: half of the pool is left to deliveries and maintenance, which else find no connection and take the database for away. */
+const slicesAtOnce = 2
 
 /** Writes what Meta tells, each thing once. Repeatable: what was written before is known by its digest. */
 export class MetaEvents {
   readonly #parts: MetaEventsParts
+  readonly #turns = new Turns(slicesAtOnce)
 
   constructor(parts: MetaEventsParts) {
     this.#parts = parts
@@ -52,12 +57,12 @@ export class MetaEvents {
       for (const { account, field } of unknown) this.#ignore(account, field)
       for (const slice of slices(messages)) {
         const write = () => database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller))
-        const { applied, ignored } = await storing('write messages', write, sliceMs)
+        const { applied, ignored } = await this.#turns.run(() => storing('write messages', write, sliceMs))
         this.#count('messages', slice.length, applied, ignored)
       }
       for (const slice of slices(notices)) {
         const write = () => database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller))
-        const { applied, hasChangedFlows } = await storing('write flow notices', write, sliceMs)
+        const { applied, hasChangedFlows } = await this.#turns.run(() => storing('write flow notices', write, sliceMs))
         if (hasChangedFlows) await configChanged(workspaceId)
         this.#count('flows', slice.length, applied, 0)
       }

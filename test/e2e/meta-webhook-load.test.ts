@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { waitForLocks } from '../support/locks.ts'
 import {
   bodyOf,
   entryOf,
@@ -102,6 +103,25 @@ describe('a thousand changes', () => {
 })
 
 describe('bodies at the same time', () => {
+  it('take half of the connections that deliveries and maintenance have too, and wait for their turns', async () => {
+    const account = await createAccount(relevo)
+    const posts: Promise<{ status: number }>[] = []
+    const holder = tellTale(relevo)
+    await holder.sql.begin(async (tx) => {
+      await tx`lock table meta_events in access exclusive mode`
+      for (let body = 0; body < 6; body++) {
+        posts.push(postEvents(relevo, bodyOf(entryOf(account.wabaId, messageChange())), account.appSecret))
+      }
+      await waitForLocks(tale.sql, 2)
+      // What comes through the same listener after them.
+      await account.meta.call({ version: '3.0', action: 'ping' })
+      await waitForLocks(tale.sql, 2)
+    })
+    await holder.close()
+    for (const post of posts) expect((await post).status).toBe(200)
+    expect(await count('meta_events', account)).toBe(6)
+  })
+
   it('with the same people and tokens in other orders, and exchanges of those tokens, wait for each other and all succeed', async () => {
     const tenant = await startTenant()
     tenant.always(reply({ screen: 'NEXT', data: {} }))
