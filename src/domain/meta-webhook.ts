@@ -13,15 +13,32 @@ export interface MetaChange {
   readonly value: JsonObject
 }
 
+/** Meta puts at most 1,000 changes into a body (protocol.md 5.2). What costs us something each, 3 MB of brackets could have a million of. */
+const mostThings = 10_000
+
 /**
- * The entries of a body; null when it is not JSON, nested too deep, or has no list of entries. What is malformed in the list is an entry
+ * The entries of a body; null when it is not JSON, nested too deep, has no list of entries, or holds more than Meta ever tells at once. What is malformed in the list is an entry
  * without a WABA, or lacks its changes: Meta's other entries must not suffer.
  */
 export function readMetaEntries(text: string): MetaEntry[] | null {
   if (isTooDeep(text)) return null
   const body = parseJson(text)
-  if (!isObject(body) || !Array.isArray(body.entry)) return null
+  if (!isObject(body) || !Array.isArray(body.entry) || hasTooMany(body.entry)) return null
   return body.entry.map(entryOf)
+}
+
+function hasTooMany(entries: readonly unknown[]): boolean {
+  let left = mostThings - entries.length
+  for (const entry of entries) {
+    const changes = isObject(entry) && Array.isArray(entry.changes) ? entry.changes : []
+    left -= changes.length
+    if (left < 0) return true
+    for (const change of changes) {
+      const { messages, contacts }: JsonObject = isObject(change) && isObject(change.value) ? change.value : {}
+      for (const list of [messages, contacts]) left -= Array.isArray(list) ? list.length : 0
+    }
+  }
+  return left < 0
 }
 
 function entryOf(entry: unknown): MetaEntry {
@@ -54,7 +71,7 @@ export interface FlowCompletion {
   /** The message that sent the flow. */
   readonly messageId: string | null
   readonly flowToken: string | null
-  /** `{}` where `response_json` holds no object. */
+  /** `{}` where `response_json` holds no object. It is text on the wire; one of Meta's pages shows the object itself (protocol.md 3). */
   readonly response: JsonObject
 }
 
@@ -66,7 +83,7 @@ export function readMessages(value: JsonObject): MetaMessage[] {
   const messages = Array.isArray(value.messages) ? value.messages.filter(isObject) : []
   const contacts = Array.isArray(value.contacts) ? value.contacts.filter(isObject) : []
   const phoneNumberId = isObject(value.metadata) ? textOf(value.metadata.phone_number_id) : null
-  const contactOf = contactFinder(contacts)
+  const contactOf = contactFinder(messages, contacts)
   return messages.map((message) => {
     const contact = contactOf(message)
     const profile = contact?.profile
@@ -82,9 +99,13 @@ export function readMessages(value: JsonObject): MetaMessage[] {
   })
 }
 
-/** Whose message it is; the only contact is the sender of all. Looked up, because a body may have thousands of both. */
-function contactFinder(contacts: readonly JsonObject[]): (message: JsonObject) => JsonObject | undefined {
-  if (contacts.length < 2) return () => contacts[0]
+/** Whose message it is; the only contact is the only sender. Looked up, because a body may have thousands of both. */
+function contactFinder(
+  messages: readonly JsonObject[],
+  contacts: readonly JsonObject[],
+): (message: JsonObject) => JsonObject | undefined {
+  const senders = new Set(messages.map(({ from, from_user_id: userId }) => from ?? userId))
+  if (contacts.length < 2 && senders.size < 2) return () => contacts[0]
   const byId = new Map<unknown, JsonObject>()
   for (const contact of contacts) {
     for (const id of [contact.wa_id, contact.user_id]) {
@@ -99,7 +120,7 @@ function completionOf({ context, interactive }: JsonObject): FlowCompletion | nu
   // Addresses and payments are an nfm_reply too, by another name.
   const { name, response_json: json } = interactive.nfm_reply
   if (name !== 'flow') return null
-  const response = typeof json === 'string' && !isTooDeep(json) ? parseJsonObject(json) : null
+  const response = isObject(json) ? json : typeof json === 'string' && !isTooDeep(json) ? parseJsonObject(json) : null
   const messageId = isObject(context) ? textOf(context.id) : null
   const isIndexable = messageId !== null && messageId.length <= longestMessageId
   return {

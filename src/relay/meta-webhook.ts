@@ -103,6 +103,8 @@ export class MetaWebhook {
   }
 
   #count(drops: readonly MetaEntryDrop[]): void {
-    for (const reason of drops) this.#parts.metrics.metaEntriesDropped(reason, 1)
+    for (const [reason, same] of Map.groupBy(drops, (drop) => drop)) {
+      this.#parts.metrics.metaEntriesDropped(reason, same.length)
+    }
   }
 }

@@ -27,6 +27,19 @@ describe('readMetaEntries', () => {
     },
   )
 
+  const things = (count: number) => Array.from({ length: count }, () => ({}))
+  const change = (value: object) => ({ field: 'messages', value })
+  it.each([
+    ['entries', things],
+    ['changes', (count: number) => [{ id: '1', changes: things(count - 1) }]],
+    ['messages', (count: number) => [{ id: '1', changes: [change({ messages: things(count - 2) })] }]],
+    ['contacts', (count: number) => [{ id: '1', changes: [change({ contacts: things(count - 2) })] }]],
+    ['all', (count: number) => [{}, { changes: [{}, change({ messages: [{}], contacts: things(count - 5) })] }]],
+  ])('takes 10,000 things in a body and no more: %s', (_kind, entry) => {
+    expect(readMetaEntries(JSON.stringify({ entry: entry(10_000) }))).not.toBeNull()
+    expect(readMetaEntries(JSON.stringify({ entry: entry(10_001) }))).toBeNull()
+  })
+
   it('keeps whole entries beside broken ones', () => {
     const whole = { id: '1', time: 1_790_000_000, changes: [{ field: 'flows', value: {} }, null, { field: 'x' }] }
     const entries = readMetaEntries(JSON.stringify({ entry: [null, 'x', { id: 5, changes: 'x' }, whole] }))
@@ -94,6 +107,20 @@ describe('readMessages', () => {
       ['+5215550003333', null],
       [null, null],
     ])
+  })
+
+  it('gives nobody the name of another, where two have written and one contact is told', () => {
+    const contacts = [{ wa_id: '5215550001111', profile: { name: 'One' } }]
+    const namesOf = (...from: string[]) =>
+      readMessages({ contacts, messages: from.map((one) => ({ from: one })) }).map(({ name }) => name)
+    expect(namesOf('5215550001111', '5215550002222', '5215550001111')).toEqual(['One', null, 'One'])
+    expect(namesOf('5215550002222', '5215550002222')).toEqual(['One', 'One'])
+  })
+
+  it('takes a response_json that is an object, as one of Meta’s pages shows it', () => {
+    const interactive = { type: 'nfm_reply', nfm_reply: { name: 'flow', response_json: { flow_token: 't', a: 1 } } }
+    const [message] = readMessages({ messages: [{ interactive }] })
+    expect(message?.completion).toEqual({ messageId: null, flowToken: 't', response: { flow_token: 't', a: 1 } })
   })
 
   it.each([
