@@ -7,9 +7,10 @@ import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ClosedExchange, OpenedExchange } from '../storage/exchange-record.ts'
 import type { LateReply } from '../storage/exchanges.ts'
 import type { Spool } from '../storage/spool.ts'
-import { decodeRow, encodeRow, type Row } from './row.ts'
-import { type Entry, entryOf, groupLimits, letGo, RowQueue } from './row-queue.ts'
+import { encodeRow, partsOf, type Row } from './row.ts'
+import { type Entry, entryOf, groupLimits, letGo, lookAt, RowQueue } from './row-queue.ts'
 import type { RowWriter } from './row-writer.ts'
+import { readGroups } from './spooled-rows.ts'
 import { tokenName, UnwrittenTokens } from './unwritten.ts'
 
 /** How long the database alone may take, ms: contract.md §8. */
@@ -20,8 +21,12 @@ const overduePatienceMs = 50
 const diskPatienceMs = 2000
 /** How long a process that ends goes on writing what is in the spool, ms. */
 const spooledPatienceMs = 1000
-/** What rows may weigh in memory while neither database nor disk takes them. Beyond, the oldest are given up, counted and shouted about. */
+/**
+ * What rows may weigh in memory while neither database nor disk takes them. Beyond, those of the workspace that has most are given up, counted and
+ * shouted about; while the disk has not failed it is given time, and four times as much.
+ */
 const memoryLimit = 64 * 1024 * 1024
+const memoryLimitOfDisk = 4 * memoryLimit
 /** Pauses between tries of a database that is away. */
 const retryMs = { first: 100, last: 1000 }
 /** A disk that failed is not asked again for so long. */
@@ -128,12 +133,19 @@ export class Recorder {
     return this.#unsafe
   }
 
-  #add(row: Row, flowToken: string | null, patienceMs: number): Promise<void> {
+  #add(whole: Row, flowToken: string | null, patienceMs: number): Promise<void> {
+    const [row = whole, ...more] = partsOf(whole)
+    const recorded = this.#addPart(row, flowToken, patienceMs)
+    if (more.length === 0) return recorded
+    return Promise.all([recorded, ...more.map((told) => this.#addPart(told, null, patienceMs))]).then(() => undefined)
+  }
+
+  #addPart(row: Row, flowToken: string | null, patienceMs: number): Promise<void> {
     const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs)
     this.#queue.push(entry)
     this.#unsafe++
     this.#tokens.add(entry.token)
-    if (this.#queue.weight > memoryLimit) this.#giveUpOldest()
+    if (this.#queue.weight > memoryLimit) this.#makeRoom()
     this.#wakeAt(entry.halfAt)
     if (this.#isDiverted) this.#startSpooling()
     this.#running ??= this.#run()
@@ -177,26 +189,16 @@ export class Recorder {
       this.#log.info('the spool is empty: rows go straight to the database')
       return true
     }
-    const rows = await this.#readSpool()
+    const spooled = await readGroups(this.#spool).catch((error: unknown) => this.#spoolFailed(error))
     // A spool that cannot be read must not keep back what need not pass through it: order is the lesser loss.
-    if (rows === null) return this.#queue.length > 0 && this.#writeNext()
-    const written = await this.#writer.write(rows, true)
+    if (spooled === undefined) return this.#queue.length > 0 && this.#writeNext()
+    let written = true
+    for (const group of spooled.groups) written &&= await this.#writer.write(group, true)
     if (written) await this.#spool.removeFirst().catch((error: unknown) => this.#spoolFailed(error))
+    if (written && spooled.lost > 0) this.#lose(spooled.lost, 'the spool holds what is no row or cannot be read')
     this.#isHeld = written && this.#spool.rows < groupLimits.rows
     if (!this.#isHeld) this.#startSpooling()
     return written
-  }
-
-  async #readSpool(): Promise<Row[] | null> {
-    try {
-      const found = await this.#spool.first(groupLimits.rows, groupLimits.bytes)
-      const rows = found.map(decodeRow).filter((row) => row !== null)
-      if (rows.length < found.length) this.#lose(found.length - rows.length, 'the spool holds what is no row')
-      return rows
-    } catch (error) {
-      this.#spoolFailed(error)
-      return null
-    }
   }
 
   /** From here on rows go to the spool, those that the database has not acknowledged first. */
@@ -236,6 +238,7 @@ export class Recorder {
     } catch (error) {
       this.#queue.putBack(group)
       this.#spoolFailed(error)
+      while (this.#queue.weight > memoryLimit) this.#makeRoom()
     }
     this.#appending = []
   }
@@ -254,10 +257,13 @@ export class Recorder {
     letGo(entry)
   }
 
-  #giveUpOldest(): void {
-    const oldest = this.#queue.take()
-    for (const entry of oldest) this.#settle(entry)
-    this.#lose(oldest.length, 'neither the database nor the disk takes rows')
+  #makeRoom(): void {
+    const hasDisk = performance.now() - this.#spoolFailedAt >= spoolRetryMs
+    if (hasDisk && (!this.#isDiverted || this.#isHeld)) this.#divert()
+    if (hasDisk && this.#queue.weight <= memoryLimitOfDisk) return
+    const heaviest = this.#queue.takeHeaviest()
+    for (const entry of heaviest) this.#settle(entry)
+    this.#lose(heaviest.length, 'neither the database nor the disk takes rows')
   }
 
   #lose(rows: number, reason: string): void {
@@ -275,16 +281,8 @@ export class Recorder {
   /** Looks which rows wait too long. */
   #look(): void {
     this.#alarm = null
-    const now = performance.now()
-    let [next, isSlow, isLate] = [Number.POSITIVE_INFINITY, false, false]
-    for (const entry of [...this.#flight, ...this.#appending, ...this.#queue.entries]) {
-      if (entry.state !== 'waiting') continue
-      const steps = [entry.halfAt, entry.dueAt, entry.dueAt + diskPatienceMs]
-      next = Math.min(next, steps.find((step) => step > now) ?? next)
-      if (now >= entry.halfAt) isSlow = true
-      if (now >= entry.dueAt) isLate = true
-      if (now >= entry.dueAt + diskPatienceMs) letGo(entry)
-    }
+    const entries = [...this.#flight, ...this.#appending, ...this.#queue.entries]
+    const { next, isSlow, isLate } = lookAt(entries, performance.now(), diskPatienceMs)
     if (isLate && (!this.#isDiverted || this.#isHeld)) this.#divert()
     // The thread and its file take some milliseconds to make: at half time, so that the disk then takes rows at once.
     else if (isSlow && !this.#isDiverted) this.#spool.open().catch((error: unknown) => this.#spoolFailed(error))

@@ -105,7 +105,10 @@ export class RowWriter {
   }
 }
 
-/** A database that lacks a table or column (class 42) is not this release's: that is no fault of the rows. */
-function isRefusal(error: unknown): boolean {
-  return !(error instanceof StorageError) || !(error.unavailable || error.sqlState?.startsWith('42'))
+/**
+ * Whether a row is at fault: a value that does not fit, a constraint, too much at once. Any other word of the database's (a statement that was
+ * cancelled, a lock not to be had, a disk, a table of another release) passes, or somebody has to see to it, and rows must not be lost by it.
+ */
+export function isRefusal(error: unknown): boolean {
+  return !(error instanceof StorageError) || (!error.unavailable && /^(21|22|23|44|54)/.test(error.sqlState ?? ''))
 }

@@ -19,11 +19,53 @@ const kinds: readonly unknown[] = ['opened', 'closed', 'late', 'told'] satisfies
 /** Of the bytes on disk: 1 had no deliveries. Rows of another format were written by a later release and are not guessed at. */
 const format = 2
 
-/** About how many bytes a row takes, in memory and in a statement. */
-export function weightOf({ kind, row, deliveries }: Row): number {
-  const payload = kind === 'opened' ? row.envelope : kind === 'closed' ? row.answer : null
-  const told = deliveries.reduce((bytes, { envelope }) => bytes + 1024 + (envelope?.length ?? 0), 0)
-  return 1024 + (payload?.length ?? 0) + told
+/** About what a row takes of anything beside its bytes and texts. */
+const frameBytes = 1024
+
+/** About how many bytes a row takes: in memory, and written, where each delivery has its envelope for itself. */
+export function weightOf({ kind, row, deliveries }: Row): { readonly kept: number; readonly written: number } {
+  const bytes = frameBytes + (kind === 'opened' ? openedBytes(row) : kind === 'closed' ? closedBytes(row) : 0)
+  if (deliveries.length === 0) return { kept: bytes, written: bytes }
+  const envelopes = new Set(deliveries.map(({ envelope }) => envelope))
+  const kept = [...envelopes].reduce((sum, envelope) => sum + (envelope?.length ?? 0), frameBytes * deliveries.length)
+  return { kept: bytes + kept, written: bytes + deliveries.reduce((sum, told) => sum + deliveryBytes(told), 0) }
+}
+
+// A phone may send a token or a screen as long as the body.
+const openedBytes = ({ envelope, flowToken, screen }: OpenedExchange) =>
+  lengthOf(envelope) + lengthOf(flowToken) + lengthOf(screen)
+const closedBytes = ({ answer, answerScreen }: ClosedExchange) => lengthOf(answer) + lengthOf(answerScreen)
+const deliveryBytes = ({ envelope, resourceId }: NewDelivery) => frameBytes + lengthOf(envelope) + lengthOf(resourceId)
+const lengthOf = (value: Buffer | string | null | undefined): number => value?.length ?? 0
+
+/** Deliveries of one row that are written in one transaction, bytes: a tenant may have hundreds of webhooks, and an envelope 700 kB. */
+const toldBytes = 4 * 1024 * 1024
+
+/** The row with as many of its deliveries as one transaction takes, then rows that tell the rest. */
+export function partsOf(row: Row): Row[] {
+  const parts = inParts(row.deliveries)
+  if (parts.length < 2) return [row]
+  const [first = [], ...more] = parts
+  const { workspaceId, id } = row.row
+  return [
+    { ...row, deliveries: first },
+    ...more.map((deliveries): Row => ({ kind: 'told', row: { workspaceId, id }, deliveries })),
+  ]
+}
+
+function inParts(deliveries: readonly NewDelivery[]): NewDelivery[][] {
+  const parts: NewDelivery[][] = []
+  let bytes = toldBytes
+  for (const told of deliveries) {
+    const more = deliveryBytes(told)
+    if (bytes + more > toldBytes) {
+      parts.push([])
+      bytes = 0
+    }
+    parts.at(-1)?.push(told)
+    bytes += more
+  }
+  return parts
 }
 
 export function groupOf(rows: readonly Row[]): ExchangeGroup {

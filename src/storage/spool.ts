@@ -85,9 +85,9 @@ export class Spool {
     }
   }
 
-  /** The oldest rows: at most `limit`, and no more than one past `maxBytes`. Throws SpoolError. */
-  async first(limit: number, maxBytes: number): Promise<readonly Uint8Array[]> {
-    return (await this.#ask({ kind: 'first', limit, maxBytes })).rows
+  /** The oldest rows: at most `limit`, and no more than one past `maxBytes`; and how many among them the disk does not give any more. Throws SpoolError. */
+  async first(limit: number, maxBytes: number): Promise<Pick<SpoolAnswer, 'rows' | 'unreadable'>> {
+    return await this.#ask({ kind: 'first', limit, maxBytes })
   }
 
   /** Forgets what the last `first` gave. Throws SpoolError. */

@@ -66,6 +66,29 @@ describe('an end while the database is away', () => {
   })
 })
 
+describe('a database that cancels what takes too long', () => {
+  it.each(['lock_timeout', 'statement_timeout'])('%s: loses no row while somebody holds the table', async (setting) => {
+    const sql = postgres(database.url, { max: 1 })
+    await sql.unsafe(`alter database ${new URL(database.url).pathname.slice(1)} set ${setting} = '300ms'`)
+    await relevo.close()
+    relevo = await start(database.url)
+    account = await createAccount(relevo)
+    await createWebhook(relevo, account, tenant.url)
+    await sql.begin(async (tx) => {
+      await tx`lock table exchanges in share mode`
+      for (let call = 0; call < 5; call++) expect((await account.meta.init(`t-${call}`)).answer.screen).toBe('NEXT')
+      await eventually(() =>
+        relevo.logs.some(({ msg }) => msg === 'the database takes no rows: exchanges go on, rows go to the disk'),
+      )
+    })
+    const rows = await relevo.exchanges(account, 5, 10_000)
+    expect(rows.map((row) => row.flowToken)).toEqual(['t-0', 't-1', 't-2', 't-3', 't-4'])
+    expect(await metric('relevo_recorder_rows_lost_total')).toBe(0)
+    await sql.end()
+    await relevo.close()
+  })
+})
+
 describe('what is told of a fallback', () => {
   it('is on a disk before the answer goes out', async () => {
     await createWebhook(relevo, account, tenant.url, { events: ['whatsapp.flows.fallback'] })

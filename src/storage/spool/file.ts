@@ -7,6 +7,8 @@ import { pathToFileURL } from 'node:url'
 export interface SpooledBatch {
   readonly upTo: number
   readonly rows: readonly Uint8Array[]
+  /** Rows among them whose pages are damaged. */
+  readonly unreadable: number
 }
 
 // The lock of exclusive mode lies on the open file: the kernel lets go of it when the process dies, however it dies, and WAL then
@@ -24,6 +26,8 @@ export class SpoolFile {
   readonly #db: DatabaseSync
   readonly #insert: StatementSync
   readonly #select: StatementSync
+  readonly #next: StatementSync
+  readonly #one: StatementSync
   readonly #delete: StatementSync
   /** Rows up to here were handed on. Kept apart from the table, because a full disk refuses a deletion too. */
   #removed = 0
@@ -37,6 +41,8 @@ export class SpoolFile {
     this.#db = db
     this.#insert = db.prepare('insert into spooled (row) values (?)')
     this.#select = db.prepare('select seq, row from spooled where seq > ? order by seq limit ?')
+    this.#next = db.prepare('select seq from spooled where seq > ? order by seq limit 1')
+    this.#one = db.prepare('select row from spooled where seq = ?')
     this.#delete = db.prepare('delete from spooled where seq <= ?')
     const found = db
       .prepare(
@@ -94,19 +100,46 @@ export class SpoolFile {
     const rows: Uint8Array[] = []
     let upTo = this.#removed
     let bytes = 0
-    for (const { seq, row } of this.#select.iterate(this.#removed, limit)) {
-      rows.push(row as Uint8Array)
-      upTo = Number(seq)
-      bytes += (row as Uint8Array).byteLength
-      if (bytes >= maxBytes) break
+    try {
+      for (const { seq, row } of this.#select.iterate(this.#removed, limit)) {
+        rows.push(row as Uint8Array)
+        upTo = Number(seq)
+        bytes += (row as Uint8Array).byteLength
+        if (bytes >= maxBytes) break
+      }
+    } catch (error) {
+      if (!isDamaged(error)) throw error
+      return this.#readable(limit, maxBytes)
     }
-    return { upTo, rows }
+    return { upTo, rows, unreadable: 0 }
+  }
+
+  /** The same row by row: to find the next one SQLite reads nothing of what a long row has on pages of its own. */
+  #readable(limit: number, maxBytes: number): SpooledBatch {
+    const rows: Uint8Array[] = []
+    let upTo = this.#removed
+    let bytes = 0
+    let unreadable = 0
+    while (rows.length + unreadable < limit && bytes < maxBytes) {
+      const next = this.#next.get(upTo)
+      if (next === undefined) break
+      upTo = Number(next.seq)
+      try {
+        const row = this.#one.get(upTo)?.row as Uint8Array
+        rows.push(row)
+        bytes += row.byteLength
+      } catch (error) {
+        if (!isDamaged(error)) throw error
+        unreadable++
+      }
+    }
+    return { upTo, rows, unreadable }
   }
 
   /** Forgets the rows of a batch. */
-  remove({ upTo, rows }: SpooledBatch): void {
+  remove({ upTo, rows, unreadable }: SpooledBatch): void {
     this.#removed = upTo
-    this.#rows = upTo >= this.#lastSeq ? 0 : this.#rows - rows.length
+    this.#rows = upTo >= this.#lastSeq ? 0 : this.#rows - rows.length - unreadable
     for (const row of rows) this.#bytes -= row.byteLength
     if (this.#rows === 0) return
     try {
@@ -114,6 +147,11 @@ export class SpoolFile {
     } catch {
       // Rows that come out once more after a restart are written over themselves: every write is repeatable.
     }
+  }
+
+  /** Closes it with whatever is in it. */
+  abandon(): void {
+    this.#db.close()
   }
 
   /** An empty file is removed; one with rows waits for the next process. */

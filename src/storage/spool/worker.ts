@@ -1,4 +1,4 @@
-import { renameSync } from 'node:fs'
+import { existsSync, renameSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { isDamaged, type SpooledBatch, SpoolFile } from './file.ts'
@@ -19,6 +19,8 @@ export interface SpoolAnswer {
   readonly failure: string | null
   /** For `first`: the oldest rows. */
   readonly rows: readonly Uint8Array[]
+  /** For `first`: how many among them are on damaged pages, or in a file that was set aside for such. */
+  readonly unreadable: number
   /** For `adopt`: one line for each file that gives no rows. */
   readonly faults: readonly string[]
   /** All files together, after it. */
@@ -36,7 +38,7 @@ let renewals = 0
 
 parentPort?.on('message', (request: SpoolRequest) => {
   let failure: string | null = null
-  let done: { rows?: readonly Uint8Array[]; faults?: readonly string[] } = {}
+  let done: Done = {}
   try {
     done = carryOut(request)
   } catch (error) {
@@ -48,12 +50,14 @@ parentPort?.on('message', (request: SpoolRequest) => {
     size.rows += file.rows
     size.bytes += file.bytes
   }
-  const answer: SpoolAnswer = { id: request.id, failure, rows: [], faults: [], ...done, size }
+  const answer: SpoolAnswer = { id: request.id, failure, rows: [], unreadable: 0, faults: [], ...done, size }
   parentPort?.postMessage(answer)
   if (request.kind === 'close') parentPort?.close()
 })
 
-function carryOut(request: SpoolRequest): { rows?: readonly Uint8Array[]; faults?: readonly string[] } {
+type Done = Partial<Pick<SpoolAnswer, 'rows' | 'unreadable' | 'faults'>>
+
+function carryOut(request: SpoolRequest): Done {
   switch (request.kind) {
     case 'open':
       openOwn()
@@ -64,7 +68,7 @@ function carryOut(request: SpoolRequest): { rows?: readonly Uint8Array[]; faults
       openOwn().append(request.rows)
       return {}
     case 'first':
-      return { rows: first(request.limit, request.maxBytes) }
+      return first(request.limit, request.maxBytes)
     case 'remove':
       forget()
       return {}
@@ -91,16 +95,36 @@ function adopt(found: string): string | null {
     else if (file !== null) left.push(file)
     return null
   } catch (error) {
-    if (isDamaged(error)) renameSync(found, `${found}.damaged`)
+    if (isDamaged(error)) setAside(found)
     return `${basename(found)}: ${describe(error)}`
   }
 }
 
-function first(limit: number, maxBytes: number): readonly Uint8Array[] {
+function setAside(damaged: string): void {
+  for (const suffix of ['', '-wal']) {
+    if (existsSync(damaged + suffix)) renameSync(damaged + suffix, `${damaged}.damaged${suffix}`)
+  }
+}
+
+function first(limit: number, maxBytes: number): Done {
   const file = left[0] ?? own
-  if (file === null || file.rows === 0) return []
-  given = { file, batch: file.first(limit, maxBytes) }
-  return given.batch.rows
+  if (file === null || file.rows === 0) return {}
+  try {
+    given = { file, batch: file.first(limit, maxBytes) }
+    return given.batch
+  } catch (error) {
+    if (!isDamaged(error)) throw error
+    // Not even its rows can be counted through: it must not keep back those of others.
+    letGo(file)
+    file.abandon()
+    setAside(file.path)
+    return { unreadable: file.rows }
+  }
+}
+
+function letGo(file: SpoolFile): void {
+  if (file === own) own = null
+  else left.shift()
 }
 
 function forget(): void {
@@ -110,8 +134,7 @@ function forget(): void {
   file.remove(batch)
   if (file.rows > 0) return
   // Its space goes back to the disk; the next outage makes a new one.
-  if (file === own) own = null
-  else left.shift()
+  letGo(file)
   file.close()
 }
 

@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
 import { Recorder } from '../../../src/relay/recorder.ts'
-import { decodeRow, encodeRow, type Row } from '../../../src/relay/row.ts'
+import { decodeRow, encodeRow, partsOf, type Row, weightOf } from '../../../src/relay/row.ts'
 import type { NewDelivery } from '../../../src/storage/deliveries.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -14,6 +14,8 @@ const workspaceId = 'ws_1' as WorkspaceId
 /** A database that does with each write what it is told; once nothing is left to do, it takes rows. */
 class ScriptedDatabase {
   readonly written: Row[] = []
+  /** What its heaviest group weighed. */
+  heaviest = 0
   away = false
   readonly #script: Mood[]
   constructor(script: readonly Mood[]) {
@@ -22,6 +24,9 @@ class ScriptedDatabase {
 
   async write(rows: readonly Row[]): Promise<boolean> {
     const mood = this.#script.shift() ?? 'takes'
+    const weight = rows.reduce((bytes, row) => bytes + weightOf(row).written, 0)
+    this.heaviest = Math.max(this.heaviest, weight)
+    if (mood === 'hangs') await new Promise(() => undefined)
     if (mood === 'slow' || mood === 'slow_then_gone') await new Promise((resolve) => setTimeout(resolve, 45))
     else await new Promise(setImmediate)
     this.away = mood === 'gone' || mood === 'slow_then_gone'
@@ -30,7 +35,7 @@ class ScriptedDatabase {
     return !this.away
   }
 }
-type Mood = 'takes' | 'gone' | 'slow' | 'slow_then_gone'
+type Mood = 'takes' | 'gone' | 'slow' | 'slow_then_gone' | 'hangs'
 
 /** A disk that fails when it is told. */
 class ScriptedSpool {
@@ -55,10 +60,10 @@ class ScriptedSpool {
     this.content.push(...rows)
     this.everSpooled.push(...rows.map(decodeRow).filter((row) => row !== null))
   }
-  async first(limit: number): Promise<readonly Uint8Array[]> {
+  async first(limit: number) {
     await new Promise(setImmediate)
     this.#given = Math.min(limit, this.content.length)
-    return this.content.slice(0, this.#given)
+    return { rows: this.content.slice(0, this.#given), unreadable: 0 }
   }
   async removeFirst(): Promise<void> {
     await new Promise(setImmediate)
@@ -105,6 +110,39 @@ it('a row of each kind comes back from the disk as it was; what is no row does n
   const before = { format: 1, kind: 'opened', row }
   expect(decodeRow(serialize(before))).toEqual({ kind: 'opened', row, deliveries: [] })
   expect(decodeRow(encodeRow({ kind: 'other', row } as unknown as Row))).toBeNull()
+})
+
+const megabyte = 1024 * 1024
+const toldTo = (webhooks: number, envelope: Buffer) =>
+  Array.from({ length: webhooks }, () => ({ workspaceId, id: newUuid(), envelope }) as unknown as NewDelivery)
+
+describe('a row’s weight', () => {
+  it('counts an envelope that is in memory once as often as it is written, and what a phone makes long', () => {
+    const deliveries = toldTo(100, Buffer.alloc(700_000))
+    const row: Row = { kind: 'opened', row: opened('a'), deliveries }
+    const { kept, written } = weightOf(row)
+    expect([kept > 700_000, kept < 900_000, written > 70_000_000]).toEqual([true, true, true])
+    const long = 'x'.repeat(700_000)
+    for (const texts of [{ flowToken: long }, { screen: long }]) {
+      const { kept, written } = weightOf({ kind: 'opened', row: { ...opened('a'), ...texts }, deliveries: [] })
+      expect([kept > 700_000, written > 700_000]).toEqual([true, true])
+    }
+    const end = { ...closed(opened('a')), answerScreen: long }
+    expect(weightOf({ kind: 'closed', row: end, deliveries: [] }).kept).toBeGreaterThan(700_000)
+  })
+
+  it('is written in parts that are a quick transaction each, in order', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat({ max: 3 * megabyte }), { maxLength: 20 }), (lengths) => {
+        const deliveries = lengths.flatMap((length) => toldTo(1, Buffer.alloc(length)))
+        const parts = partsOf({ kind: 'opened', row: opened('a'), deliveries })
+        expect(parts.flatMap((part) => part.deliveries)).toEqual(deliveries)
+        expect(parts.map(({ kind }) => kind)).toEqual(['opened', ...parts.slice(1).map(() => 'told')])
+        for (const part of parts) expect(weightOf(part).written).toBeLessThan(4.1 * megabyte)
+      }),
+      { numRuns: 30 },
+    )
+  })
 })
 
 describe('a recorder', () => {
@@ -159,6 +197,17 @@ describe('a recorder', () => {
     await recorder.close(1000)
   })
 
+  it('has an answer that is owed a notice wait for the database a moment only, as its deadline may be over', async () => {
+    const { spool, recorder } = recorderOf(['hangs'])
+    const startedAt = performance.now()
+    const row = opened('a')
+    await recorder.closed(closed(row), 'a', toldTo(1, Buffer.from('{}')))
+    // 50 ms; for what is not overdue it is 200.
+    expect(performance.now() - startedAt).toBeLessThan(180)
+    expect(names(spool.everSpooled)).toEqual([`closed ${row.id}`])
+    await recorder.close(10)
+  })
+
   it('bounds what waits in memory: the oldest rows are lost and counted', async () => {
     const forever = Array<Mood>(1000).fill('gone')
     const { recorder, lost } = recorderOf(forever, Array<boolean>(1000).fill(true))
@@ -171,6 +220,45 @@ describe('a recorder', () => {
     const left = await recorder.close(10)
     expect(lost()).toBe(100)
     expect(left).toBeLessThan(70)
+  })
+
+  it('loses nobody’s row to one that tells a hundred webhooks, in the database or out of the spool', async () => {
+    for (const moods of [['slow'], ['slow', 'gone']] as const) {
+      const { database, spool, recorder, lost } = recorderOf(moods)
+      const answers = Array.from({ length: 40 }, () => recorder.opened(opened('theirs'), []))
+      answers.push(recorder.opened(opened('mine'), toldTo(100, Buffer.alloc(740_000))))
+      answers.push(recorder.opened(opened('theirs'), []))
+      await Promise.all(answers)
+      const told = () => new Set(database.written.flatMap(({ deliveries }) => deliveries.map(({ id }) => id)))
+      await eventually(() => told().size === 100 && spool.rows === 0)
+      expect(new Set(names(database.written)).size).toBeGreaterThanOrEqual(42)
+      expect(database.heaviest).toBeLessThan(5 * megabyte)
+      expect([await recorder.close(1000), lost()]).toEqual([0, 0])
+    }
+  })
+
+  it('writes in parts what a release before it put into one row of the spool', async () => {
+    const { database, spool, recorder } = recorderOf(['gone'])
+    spool.content.push(encodeRow({ kind: 'opened', row: opened('a'), deliveries: toldTo(100, Buffer.alloc(740_000)) }))
+    await recorder.opened(opened('b'), [], 20)
+    await eventually(() => spool.rows === 0)
+    expect(database.written.flatMap(({ deliveries }) => deliveries)).toHaveLength(100)
+    expect(database.heaviest).toBeLessThan(5 * megabyte)
+    await recorder.close(1000)
+  })
+
+  it('gives up rows of the workspace that has most, where neither database nor disk takes any', async () => {
+    const { database, recorder, lost } = recorderOf(Array<Mood>(20).fill('gone'), Array<boolean>(3).fill(true))
+    const other = 'ws_2' as WorkspaceId
+    const theirs = Array.from({ length: 10 }, () => ({ ...opened('a'), workspaceId: other }))
+    const answers = theirs.map((row) => recorder.opened(row, [], 20))
+    const large = Buffer.alloc(megabyte)
+    for (let row = 0; row < 100; row++) answers.push(recorder.opened({ ...opened('b'), envelope: large }, [], 20))
+    await Promise.all(answers)
+    expect(lost()).toBeGreaterThan(30)
+    const written = () => new Set(database.written.map(({ row }) => row.id))
+    await eventually(() => theirs.every(({ id }) => written().has(id)), { timeoutMs: 20_000 })
+    await recorder.close(1000)
   })
 
   it('at its end brings to the disk what the database does not take', async () => {

@@ -1,8 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open as openFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SpoolFile } from '../../../src/storage/spool/file.ts'
 import { Spool } from '../../../src/storage/spool.ts'
@@ -10,7 +11,7 @@ import { Spool } from '../../../src/storage/spool.ts'
 const module = new URL('../../../src/storage/spool.ts', import.meta.url).href
 const label = '0badcafe'
 const rowsOf = (...texts: string[]) => texts.map((text) => Buffer.from(text))
-const textOf = (rows: readonly Uint8Array[]) => rows.map((row) => Buffer.from(row).toString())
+const textOf = ({ rows }: { rows: readonly Uint8Array[] }) => rows.map((row) => Buffer.from(row).toString())
 const megabyte = 1024 * 1024
 
 let dataDir: string
@@ -166,5 +167,54 @@ describe('the spool of another process', () => {
     expect(await spool.adopt()).toEqual([expect.stringContaining('not a database')])
     expect(await files()).toEqual([`${label}-00.sqlite.damaged`])
     expect(await spool.adopt()).toEqual([])
+  })
+})
+
+describe('damage within a file', () => {
+  /** A file with a long row in the middle, one page of which is zeroed. */
+  async function damagedFile(spoil: (pages: Buffer[]) => void): Promise<void> {
+    spoolAndDie('a', 'b', 'x'.repeat(40_000), 'd')
+    const [name = ''] = await files()
+    const path = join(dataDir, 'spool', name)
+    const database = new DatabaseSync(path)
+    database.exec('pragma journal_mode = delete')
+    database.close()
+    const bytes = await readFile(path)
+    spoil(Array.from({ length: bytes.length / 4096 }, (_, page) => bytes.subarray(page * 4096, (page + 1) * 4096)))
+    await writeFile(path, bytes)
+  }
+
+  it('costs the rows that lie there, and no other', async () => {
+    await damagedFile((pages) => pages.find((page) => page.subarray(4).every((byte) => byte === 0x78))?.fill(0))
+    const spool = spoolOf()
+    expect(await spool.adopt()).toEqual([])
+    await spool.append(rowsOf('e'))
+    expect(spool.rows).toBe(5)
+    const first = await spool.first(3, megabyte)
+    expect([textOf(first), first.unreadable]).toEqual([['a', 'b'], 1])
+    await spool.removeFirst()
+    expect(spool.rows).toBe(2)
+    expect(textOf(await spool.first(9, megabyte))).toEqual(['d'])
+    await spool.removeFirst()
+    expect(textOf(await spool.first(9, megabyte))).toEqual(['e'])
+    await spool.removeFirst()
+    expect([spool.rows, await files()]).toEqual([0, []])
+  })
+
+  it('that leaves no row to be found has the file set aside, and its rows counted', async () => {
+    const first = spoolOf()
+    // More than SQLite keeps in memory.
+    await first.append(Array.from({ length: 1500 }, () => Buffer.alloc(3000)))
+    await first.close()
+    const spool = spoolOf()
+    await spool.adopt()
+    const [name = ''] = await files()
+    const handle = await openFile(join(dataDir, 'spool', name), 'r+')
+    await handle.write(Buffer.alloc((await handle.stat()).size, 1))
+    await handle.close()
+    await spool.append(rowsOf('e'))
+    expect(await spool.first(9, megabyte)).toMatchObject({ rows: [], unreadable: 1500 })
+    expect(textOf(await spool.first(9, megabyte))).toEqual(['e'])
+    expect((await files()).filter((file) => file.includes('.damaged'))).not.toEqual([])
   })
 })
