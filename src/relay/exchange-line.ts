@@ -12,8 +12,9 @@ const sliceMs = 4
 const acceptTurns = 32
 /** Of the time in which exchanges begin, what goes to fallbacks; more once one waits too long for it. The rest goes to replies, and where all are late to the latest of them. */
 const shedShare = { usual: 1 / 8, urgent: 1 / 3 }
-/** Somebody waits without a break for so long: this is no burst. */
+/** Somebody waits without a break for so long, and others still come, the last of them so long ago at most: this is no burst. */
 const sustainedAfterMs = 1000
+const stillComingMs = 250
 /** How long an exchange waits for its turn before it gets the fallback, ms. A burst is better served late than not at all. */
 const patienceMs = { burst: 1000, sustained: 150 }
 /** Who was let in is answered: past it fallbacks have the greater share. */
@@ -21,7 +22,7 @@ const urgentMs = 600
 /** New connections are refused where who came last would wait longer than this, ms. */
 const refuseAtMs = { burst: 700, sustained: 200 }
 /** A line that is no longer is served whole, and one that is no longer refuses nobody: where others take the processor, time alone does not tell that there is too much to do. */
-const shortLine = { served: 24, admitted: 32 }
+const shortLine = { burst: { served: 64, admitted: 160 }, sustained: { served: 24, admitted: 32 } }
 /** Over what time the line's speed is averaged, and how long it must have been seen to count, ms of waiting. */
 const speedOverMs = 500
 const speedSeenMs = 100
@@ -65,6 +66,7 @@ export class ExchangeLine {
   /** Since when somebody waits, without a break. */
   #waitingSince: number | null = null
   #turnEndedAt = 0
+  #lastCameAt = Number.NEGATIVE_INFINITY
   #hasConnection = false
   #acceptedTurns = 0
   /** How many left the line in how long, fading; only of times when somebody waited. */
@@ -111,9 +113,10 @@ export class ExchangeLine {
     if (lane === undefined) this.#lanes.set(workspaceId, [entry])
     else lane.push(entry)
     this.#waiting++
+    this.#lastCameAt = this.#now()
     if (this.#waitingSince === null) {
-      this.#waitingSince = this.#now()
-      this.#turnEndedAt = this.#waitingSince
+      this.#waitingSince = this.#lastCameAt
+      this.#turnEndedAt = this.#lastCameAt
       this.#nextTurn(this.#turn)
     }
     return promise
@@ -149,10 +152,11 @@ export class ExchangeLine {
   #slice(): void {
     const startedAt = this.#now()
     const before = this.#waiting
-    this.#sortOutLate(startedAt)
+    const load = this.#load(startedAt)
+    this.#sortOutLate(startedAt, patienceMs[load])
     for (let now = startedAt; this.#waiting > 0 && now - startedAt < sliceMs; ) {
       const share = this.#shedShare(now)
-      const isShed = this.#late.length > 0 && this.#waiting > shortLine.served && this.#shedBalanceMs <= 0
+      const isShed = this.#late.length > 0 && this.#waiting > shortLine[load].served && this.#shedBalanceMs <= 0
       if (isShed) this.#shedNext()
       else this.#serveNext()
       const ms = this.#now() - now
@@ -171,12 +175,12 @@ export class ExchangeLine {
     return oldest !== undefined && now - oldest.at > urgentMs ? shedShare.urgent : shedShare.usual
   }
 
-  #isSustained(now: number): boolean {
-    return this.#waitingSince !== null && now - this.#waitingSince > sustainedAfterMs
+  #load(now: number): 'burst' | 'sustained' {
+    const isLong = this.#waitingSince !== null && now - this.#waitingSince > sustainedAfterMs
+    return isLong && now - this.#lastCameAt <= stillComingMs ? 'sustained' : 'burst'
   }
 
-  #sortOutLate(now: number): void {
-    const patience = this.#isSustained(now) ? patienceMs.sustained : patienceMs.burst
+  #sortOutLate(now: number, patience: number): void {
     for (const [workspaceId, lane] of this.#lanes) {
       const inTime = lane.findIndex(({ at }) => now - at <= patience)
       if (inTime === 0) continue
@@ -226,9 +230,9 @@ export class ExchangeLine {
   }
 
   #decideOnConnections(): void {
-    const limit = this.#isSustained(this.#turnEndedAt) ? refuseAtMs.sustained : refuseAtMs.burst
+    const load = this.#load(this.#turnEndedAt)
     const expectedMs = this.#leftInMs < speedSeenMs ? 0 : (this.#waiting * this.#leftInMs) / Math.max(this.#left, 1)
-    const isRefusing = this.#waiting > shortLine.admitted && expectedMs > limit
+    const isRefusing = this.#waiting > shortLine[load].admitted && expectedMs > refuseAtMs[load]
     if (isRefusing === this.#isRefusing) return
     this.#isRefusing = isRefusing
     this.#events.refusing(isRefusing)

@@ -94,6 +94,16 @@ describe('the line of exchanges', () => {
     expect(begun.at(-1)?.waited).toBeGreaterThan(150)
   })
 
+  it('serves what one webhook may have at once, and refuses nobody for what two may have, however slow the processor', async () => {
+    for (const calls of [64, 150]) {
+      const { enter, turn, begun, refusing } = rig({ serve: 30, shed: 10, rest: 0 })
+      for (let call = 0; call < calls; call++) void enter(String(call))
+      while (await turn());
+      expect(begun.filter(({ shed }) => shed === null).length).toBeGreaterThanOrEqual(64)
+      expect([begun.length, refusing]).toEqual([calls, []])
+    }
+  })
+
   it('serves a short line whatever it waited: something else had the processor', async () => {
     const { enter, turn, pass, begun, refusing } = rig()
     for (let at = 0; at < 20; at++) {
