@@ -19,8 +19,8 @@ import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
 import { type MetaAnswer, Repeats } from './repeats.ts'
-import { shedEnding } from './shed.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { unaskedEnding } from './unasked.ts'
 
 /** One call of Meta, as received. */
 export interface MetaCall {
@@ -106,7 +106,9 @@ export class Exchange {
     watch.lap('decrypt')
     const request = classifyAction(body)
     const ledger = this.#ledger(account, watch, request)
-    const answer = this.#answerOpened(ledger, opened, isTooDeep(text) ? null : request, call.metaFlowId, shed)
+    const answer = isTooDeep(text)
+      ? this.#answerTooDeep(ledger, opened, request, call.metaFlowId)
+      : this.#answerOpened(ledger, opened, () => this.#decide(ledger, request, opened, call.metaFlowId, shed))
     // No await since find: two copies of one call cannot both get here.
     this.#repeats.keep(name, answer, request)
     return answer
@@ -142,13 +144,11 @@ export class Exchange {
   async #answerOpened(
     ledger: ExchangeLedger,
     opened: OpenedRequest,
-    request: FlowRequest | null,
-    metaFlowId: string | null,
-    shed: ShedReason | null,
+    decide: () => AnswerEnding | Promise<AnswerEnding>,
   ): Promise<MetaAnswer> {
     let ending: AnswerEnding = { outcome: 'internal_error', text: acknowledged }
     try {
-      if (request !== null) ending = await this.#decide(ledger, request, opened, metaFlowId, shed)
+      ending = await decide()
     } catch (error) {
       this.#parts.log.error({ error, exchangeId: ledger.id }, 'an exchange failed inside Relevo')
     }
@@ -157,6 +157,21 @@ export class Exchange {
     ledger.watch.lap('encrypt')
     await ledger.end(ending)
     return { status: outcomes[ending.outcome].status ?? 200, body }
+  }
+
+  /** Nothing of such a call goes further: no webhook, no JSON of ours is to hold it. */
+  #answerTooDeep(
+    ledger: ExchangeLedger,
+    opened: OpenedRequest,
+    request: FlowRequest,
+    metaFlowId: string | null,
+  ): Promise<MetaAnswer> {
+    const end = { outcome: 'internal_error' } as const
+    return this.#answerOpened(ledger, opened, () =>
+      request.kind === 'exchange'
+        ? unaskedEnding({ ledger, request, metaFlowId }, end)
+        : { ...end, text: acknowledged },
+    )
   }
 
   #decide(
@@ -176,7 +191,7 @@ export class Exchange {
       case 'exchange':
         if (shed === null) return this.#parts.forward.ask({ ledger, request, plaintext, metaFlowId })
         this.#parts.metrics.exchangeShed(shed)
-        return shedEnding({ ledger, request, metaFlowId, shed })
+        return unaskedEnding({ ledger, request, metaFlowId }, { outcome: 'overloaded', reason: shed })
     }
   }
 

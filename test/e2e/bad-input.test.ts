@@ -114,6 +114,18 @@ describe('bad input', () => {
     expect(tenant.received).toHaveLength(before)
   })
 
+  it('201 levels are answered with the fallback that the webhook chose, and the row names it', async () => {
+    const own = await createAccount(relevo)
+    const fallback = { mode: 'static', reply: { screen: 'LATER', data: {} } }
+    const webhook = await createWebhook(relevo, own, tenant.url, { fallback })
+    const before = tenant.received.length
+    const { answer } = await own.meta.call(`{"action":"data_exchange","screen":"A","data":${nested(200)}}`)
+    expect(answer).toEqual({ screen: 'LATER', data: {} })
+    const [row] = await relevo.exchanges(own, 1)
+    expect(row).toMatchObject({ outcome: 'internal_error', webhookId: webhook.id, screen: 'A' })
+    expect(tenant.received).toHaveLength(before)
+  })
+
   it('200 levels are relayed', async () => {
     const payload = nested(199)
     const { answer } = await account.meta.call(`{"action":"INIT","data":${payload}}`)

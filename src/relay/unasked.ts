@@ -4,21 +4,22 @@ import { fallbackAnswer, noMemory } from '../domain/fallback.ts'
 import { tellFlow } from '../domain/flow.ts'
 import { chooseWebhook } from '../domain/webhook.ts'
 import type { AnswerEnding } from './ending.ts'
-import type { ShedReason } from './exchange-line.ts'
 import { type ExchangeLedger, noRecords } from './ledger.ts'
 
-export interface ShedExchange {
+export interface UnaskedExchange {
   readonly ledger: ExchangeLedger
   readonly request: ExchangeRequest
   readonly metaFlowId: string | null
-  readonly shed: ShedReason
 }
 
 /**
- * The end of an exchange that is not put to its webhook because Relevo has too much to do: from memory alone, so no session is read or moved
- * and nobody is told of it. The webhook's fallback, as far as it needs no earlier answer.
+ * The end of an exchange that is not put to its webhook, because Relevo has too much to do or the call nests too deep: from memory alone, so no session is
+ * read or moved and nobody is told of it. The webhook's fallback, as far as it needs no earlier answer.
  */
-export function shedEnding({ ledger, request, metaFlowId, shed }: ShedExchange): AnswerEnding {
+export function unaskedEnding(
+  { ledger, request, metaFlowId }: UnaskedExchange,
+  end: Pick<AnswerEnding, 'outcome' | 'reason'>,
+): AnswerEnding {
   const { flows, webhooks } = ledger.account
   const flow = tellFlow(flows, metaFlowId, null, request.screen)
   const { responder } = chooseWebhook(webhooks, exchangeEvent(request.action), flow?.id ?? null)
@@ -27,5 +28,5 @@ export function shedEnding({ ledger, request, metaFlowId, shed }: ShedExchange):
   const ownScreen = request.screen ?? (request.action === 'init' ? (flow?.firstScreen ?? null) : null)
   const text = fallbackAnswer(isSure ? (responder?.fallback ?? null) : null, request.screen, ownScreen, noMemory)
   ledger.learn({ flowToken: request.flowToken, flow, records: noRecords }, isSure ? (responder?.id ?? null) : null)
-  return { outcome: 'overloaded', text, reason: shed }
+  return { ...end, text }
 }
