@@ -45,15 +45,27 @@ export function completeScreen(reply: Reply, ownScreen: string | null): string {
   const { body, text } = reply
   const dropData = Object.hasOwn(body, 'data') && dataOf(body) === null
   const dropScreen = Object.hasOwn(body, 'screen') && reply.screen === null
-  if (dropData || dropScreen) return rewrite(body, reply.screen ?? ownScreen)
+  if (dropData || dropScreen) return rewrite(reply, reply.screen ?? ownScreen)
   if (reply.screen !== null || ownScreen === null) return text
   // A reply without screen has data, so the object is not empty and the comma is right.
   return `{"screen":${JSON.stringify(ownScreen)},${text.trimStart().slice(1)}`
 }
 
-function rewrite(body: JsonObject, screen: string | null): string {
-  const kept = Object.entries(body).filter(([member]) => member !== 'screen' && (member !== 'data' || dataOf(body)))
+function rewrite({ text, body }: Reply, screen: string | null): string {
+  const kept = Object.entries(parseKeepingNumbers(text)).filter(
+    ([member]) => member !== 'screen' && (member !== 'data' || dataOf(body)),
+  )
   return JSON.stringify(Object.fromEntries(screen === null ? kept : [['screen', screen], ...kept]))
+}
+
+// JSON.rawJSON and what a reviver is told of the source are in Node since 22; TypeScript does not know them yet.
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
+type SourceReviver = (this: unknown, name: string, value: unknown, context: { source: string }) => unknown
+
+/** Its numbers are written again as they were: 12345678901234567890, 1.0 and 1e400 survive. */
+function parseKeepingNumbers(json: string): JsonObject {
+  const keep: SourceReviver = (_name, value, { source }) => (typeof value === 'number' ? rawJSON(source) : value)
+  return JSON.parse(json, keep as Parameters<typeof JSON.parse>[1])
 }
 
 function problem(name: ReplyProblem): ReadReply {

@@ -127,6 +127,14 @@ describe('completeScreen', () => {
     expect(completed('\n { "data" : {} , "version":3.0}', 'OWN')).toBe('{"screen":"OWN", "data" : {} , "version":3.0}')
   })
 
+  it('keeps every number as it was written where it drops a member', () => {
+    const data = `"data":{${numbers},"list":[1.50,{"x":1e400}]}`
+    expect(completed(`{"screen":"",${data}}`, 'OWN')).toBe(`{"screen":"OWN",${data}}`)
+    expect(completed('{"screen":"A","data":7,"more":12345678901234567890}')).toBe(
+      '{"screen":"A","more":12345678901234567890}',
+    )
+  })
+
   it('writes any own screen as JSON', () => {
     const screen = 'A"\\\n\u2028\ud800'
     expect(JSON.parse(completed('{"data":{}}', screen))).toEqual({ screen, data: {} })
