@@ -86,21 +86,31 @@ export function flowTokenOf({ event, resourceId }: NewDelivery): string | null {
   return resourceTypeOf(event) === 'flow_response' ? resourceId : null
 }
 
-/** How many deliveries wait for each of these webhooks, counted up to `most`. Those without any are 0. Throws StorageError. */
+/** When the database ends a count, ms: before its caller gives up on it. */
+export const countMs = 4000
+
+/**
+ * How many deliveries wait for each of these webhooks, counted up to `most`. Those without any are 0. The database ends it after `withinMs`, so
+ * that it goes on for nobody. Throws StorageError.
+ */
 export function countWaiting(
   sql: postgres.Sql,
   webhooks: readonly { readonly workspaceId: WorkspaceId; readonly webhookId: string }[],
   most: number,
+  withinMs = countMs,
 ): Promise<Map<string, number>> {
   return storing('count waiting deliveries', async () => {
-    const rows = await sql`
-      select w.webhook_id, (
-        select count(*)::int from (
-          select from deliveries d
-          where d.workspace_id = w.workspace_id and d.webhook_id = w.webhook_id and d.status in ('pending', 'failed')
-          limit ${most}) waiting) as waiting
-      from unnest(${texts(webhooks, (w) => w.workspaceId)}::text[], ${texts(webhooks, (w) => w.webhookId)}::text[])
-        as w(workspace_id, webhook_id)`
+    const rows = await sql.begin(async (tx) => {
+      await tx.unsafe(`set local statement_timeout = ${withinMs}`)
+      return tx`
+        select w.webhook_id, (
+          select count(*)::int from (
+            select from deliveries d
+            where d.workspace_id = w.workspace_id and d.webhook_id = w.webhook_id and d.status in ('pending', 'failed')
+            limit ${most}) waiting) as waiting
+        from unnest(${texts(webhooks, (w) => w.workspaceId)}::text[], ${texts(webhooks, (w) => w.webhookId)}::text[])
+          as w(workspace_id, webhook_id)`
+    })
     return new Map(rows.map(({ webhook_id, waiting }) => [webhook_id as string, waiting as number]))
   })
 }

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { WorkspaceId } from '../../domain/ids.ts'
 import { storing } from '../database.ts'
-import { flowTokenOf, type NewDelivery } from '../deliveries.ts'
+import { countMs, flowTokenOf, type NewDelivery } from '../deliveries.ts'
 import { base64Of, textOf } from '../json-columns.ts'
 
 /** As insertDeliveries does, a statement for each row: see recordExchangesByRow. As a part of the transaction `tx`. */
@@ -42,13 +42,20 @@ export function countWaiting(
   sql: postgres.Sql,
   webhooks: readonly { readonly workspaceId: WorkspaceId; readonly webhookId: string }[],
   most: number,
+  withinMs = countMs,
 ): Promise<Map<string, number>> {
-  const count = async ({ workspaceId, webhookId }: (typeof webhooks)[number]) => {
-    const [row] = await sql`
+  const count = async (tx: postgres.ISql, { workspaceId, webhookId }: (typeof webhooks)[number]) => {
+    const [row] = await tx`
       select count(*)::int as waiting from (
         select from deliveries
         where workspace_id = ${workspaceId} and webhook_id = ${webhookId} and status in ('pending', 'failed') limit ${most}) w`
     return [webhookId, (row?.waiting ?? 0) as number] as const
   }
-  return storing('count waiting deliveries', async () => new Map(await Promise.all(webhooks.map(count))))
+  return storing('count waiting deliveries', async () => {
+    const counts = await sql.begin(async (tx) => {
+      await tx.unsafe(`set local statement_timeout = ${withinMs}`)
+      return Promise.all(webhooks.map((webhook) => count(tx, webhook)))
+    })
+    return new Map(counts)
+  })
 }
