@@ -18,6 +18,7 @@ import {
 import { emptyPayloads } from '../storage/payload-retention.ts'
 import { databaseTime } from '../storage/server-facts.ts'
 import { deleteStatsBefore, rollUp } from '../storage/stats-roll-up.ts'
+import { deleteWorkspacesAgain } from '../storage/workspace-deletion.ts'
 import type { Job } from './maintenance.ts'
 
 export interface JobParts {
@@ -42,7 +43,7 @@ const daysAhead = 3
 const metaEventDays = 8
 /** Up to so many deliveries are counted: some 20 ms, and by then the figure has said what it has to say. */
 const mostMeasured = 100_000
-/** How long an expunge looks for rows that were on their way then. */
+/** How long an expunge and a workspace's deletion look for rows that were on their way then. */
 const expungeAgainMs = hour
 
 /** Partitions of the coming days, made where they are missing; every process does it once before it listens. */
@@ -95,6 +96,14 @@ export function createJobs(parts: JobParts): Job[] {
       run: async (signal) => {
         const rows = await expungeAgain(database, await msAgo(expungeAgainMs), signal)
         if (rows > 0) log.info({ rows }, 'rows that were on their way when their person was expunged are emptied')
+      },
+    },
+    {
+      name: 'delete_workspaces_again',
+      everyMs: minute,
+      run: async (signal) => {
+        const rows = await deleteWorkspacesAgain(database, await msAgo(expungeAgainMs), signal)
+        if (rows > 0) log.info({ rows }, 'rows that were on their way when their workspace was deleted are removed')
       },
     },
   ]

@@ -52,7 +52,7 @@ function tombstonesSince(queryable: Queryable, since: Date, last: Tombstone | un
   return storing('read expunges', async () => {
     const rows = await queryable.orm.execute<Tombstone>(sql`
       select workspace_id, kind, encode(digest, 'hex') as digest, expunged_at from expunges
-      where expunged_at > ${since.toISOString()}::timestamptz ${afterLast ?? sql``}
+      where expunged_at > ${since.toISOString()}::timestamptz and kind <> 'workspace' ${afterLast ?? sql``}
       order by expunged_at desc, workspace_id desc, kind desc, expunges.digest desc limit ${pageTombstones}`)
     return [...rows]
   })

@@ -1,6 +1,6 @@
-import { eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, ne, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Database, storing, type Transaction, transaction } from './database.ts'
+import { type Database, type Queryable, storing, type Transaction, transaction } from './database.ts'
 import {
   attempts,
   deliveries,
@@ -26,8 +26,8 @@ const deleteMs = 600_000
 /**
  * Removes a workspace and all that belongs to it but its audit log, which outlives what it tells of. One transaction, with the
  * hint to relays in it; before it, what no exchange touches any more goes in small steps. There may be millions of such rows, and an
- * exchange that waited for one of them would hold up the rows of every tenant behind it. Who is interrupted repeats the call. Throws
- * ApiError `not_found`.
+ * exchange that waited for one of them would hold up the rows of every tenant behind it. That it is gone is noted, for rows that are on
+ * their way now. Who is interrupted repeats the call. Throws ApiError `not_found`.
  */
 export async function deleteWorkspace(database: Database, id: WorkspaceId): Promise<void> {
   for (const table of [sql`exchanges`, sql`attempts`, sql`deliveries`]) {
@@ -38,14 +38,42 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
     // What refers to the workspace goes with it.
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })
     existing(gone, 'workspace')
-    // In the order in which exchanges write theirs, and the roll-up its own: two that wait for each other's rows would be one too many.
-    const logs = [flowResponses, exchanges, attempts, deliveries, exchangeStatsStale, exchangeStats]
-    for (const table of [...logs, metaEvents, expunges, idempotentCalls, webhookBreakers]) {
-      await tx.orm.delete(table).where(eq(table.workspaceId, id))
-    }
+    await deleteRows(tx, id)
+    const digest = sql`sha256(convert_to(${id}, 'UTF8'))`
+    await tx.orm.insert(expunges).values({ workspaceId: id, kind: 'workspace', digest, expungedAt: sql`now()` })
     await hintChange(tx, id)
   }
   await transaction(database, 'delete workspace', work, deleteMs)
+}
+
+/**
+ * Removes rows that were on their way to the database when their workspace was deleted, of all that were since `since`: another process hears of it
+ * up to 10 s later, and answers and writes until then. Repeatable. Returns how many rows it found. Throws StorageError.
+ */
+export async function deleteWorkspacesAgain(queryable: Queryable, since: Date, signal: AbortSignal): Promise<number> {
+  const gone = await storing('read deleted workspaces', () =>
+    queryable.orm.execute<{ workspace_id: WorkspaceId }>(sql`
+      select workspace_id from expunges
+      where expunged_at > ${since.toISOString()}::timestamptz and kind = 'workspace'`),
+  )
+  let found = 0
+  for (const { workspace_id: id } of gone) {
+    if (signal.aborted) break
+    found += await transaction(queryable, 'delete rows again', (tx) => deleteRows(tx, id), stepMs)
+  }
+  return found
+}
+
+/** What refers to no workspace, and so neither goes with it nor is kept from coming after it. Returns how many rows it was. */
+async function deleteRows(tx: Transaction, id: WorkspaceId): Promise<number> {
+  let rows = 0
+  // In the order in which exchanges write theirs, and the roll-up its own: two that wait for each other's rows would be one too many.
+  const logs = [flowResponses, exchanges, attempts, deliveries, exchangeStatsStale, exchangeStats]
+  for (const table of [...logs, metaEvents, idempotentCalls, webhookBreakers]) {
+    rows += (await tx.orm.delete(table).where(eq(table.workspaceId, id))).count
+  }
+  const ofPersons = and(eq(expunges.workspaceId, id), ne(expunges.kind, 'workspace'))
+  return rows + (await tx.orm.delete(expunges).where(ofPersons)).count
 }
 
 /** Oldest first, up to an id: so that partitions that are empty already are done with, and later ones not yet looked into. */

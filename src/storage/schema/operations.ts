@@ -21,14 +21,17 @@ export const metaEvents = pgTable(
   (t) => [primaryKey({ columns: [t.workspaceId, t.digest] }), index('meta_events_age').on(t.createdAt)],
 )
 
-/** Who was expunged, so that rows which were on their way then are emptied too: a client, or a flow token of one. */
+/**
+ * Who was expunged, so that rows which were on their way then are emptied too: a client, or a flow token of one. And workspaces that were
+ * deleted, whose late rows go.
+ */
 export const expunges = pgTable(
   'expunges',
   {
     workspaceId: workspaceId(),
-    /** SHA-256: of a client's id, or of a flow token. */
+    /** SHA-256: of a client's id, of a flow token, or of the workspace's id. */
     digest: bytes('digest').notNull(),
-    kind: text('kind').$type<'client' | 'flow_token'>().notNull(),
+    kind: text('kind').$type<'client' | 'flow_token' | 'workspace'>().notNull(),
     expungedAt: time('expunged_at').notNull(),
   },
   (t) => [primaryKey({ columns: [t.workspaceId, t.kind, t.digest] }), index('expunges_age').on(t.expungedAt)],

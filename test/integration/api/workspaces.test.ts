@@ -62,7 +62,8 @@ describe('DELETE', () => {
 
     expect(await asOperator('DELETE', `/v1/workspaces/${doomed.id}`)).toMatchObject({ status: 204, text: '' })
     const left = Object.entries(await rowsOf(doomed.id)).filter(([, count]) => count > 0)
-    expect(left.map(([table]) => table)).toEqual(['audit_log'])
+    expect(Object.fromEntries(left)).toEqual({ audit_log: before.audit_log, expunges: 1 })
+    expect(await sql`select kind from expunges where workspace_id = ${doomed.id}`).toEqual([{ kind: 'workspace' }])
     expect(api.changed.at(-1)).toBe(doomed.id)
     expect((await doomed.get('/v1/clients')).status).toBe(401)
     for (const method of ['GET', 'DELETE']) {

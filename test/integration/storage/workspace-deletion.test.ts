@@ -1,0 +1,111 @@
+import postgres from 'postgres'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { firstSeen } from '../../../src/domain/flow-response.ts'
+import { newId, newUuid, newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
+import { createJobs } from '../../../src/maintenance/jobs.ts'
+import { createLog } from '../../../src/ops/logger.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import { writeExchanges } from '../../../src/storage/exchanges.ts'
+import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
+import { shardFault } from '../../support/shard-rule.ts'
+import { tapStatements } from '../../support/statement-tap.ts'
+
+let made: TestDatabase
+let database: Database
+let sql: postgres.Sql
+
+beforeAll(async () => {
+  made = await createTestDatabase()
+  database = openDatabase(made.settings)
+  sql = postgres(made.url, { max: 2 })
+})
+afterAll(async () => {
+  await sql.end()
+  await database.close()
+  await made.drop()
+})
+
+async function createWorkspace(): Promise<WorkspaceId> {
+  const id = newWorkspaceId()
+  await sql`insert into workspaces (id, name) values (${id}, 'W')`
+  return id
+}
+
+/** What processes write that have not heard of a deletion. */
+async function writeAll(workspaceId: WorkspaceId): Promise<void> {
+  const createdAt = new Date()
+  const flowResponse = firstSeen(newId('flowResponse'), 'a-token', null, createdAt)
+  const opened = {
+    ...{ workspaceId, id: newUuid(), createdAt, wabaId: '1', event: 'whatsapp.flows.init' as const, action: 'init' },
+    ...{ screen: 'FIRST', flowToken: 'a-token', flowId: null, clientId: null, webhookId: null },
+    ...{ envelope: Buffer.from('{"an":"envelope"}'), flowResponse },
+  }
+  await writeExchanges(sql, { opened: [opened], closed: [], deliveries: [] }, async () => {})
+  const deliveryId = await insertDelivery(sql, workspaceId)
+  await insertAttempt(sql, workspaceId, { deliveryId })
+  await sql`insert into meta_events values (${workspaceId}, 'a', now())`
+  await sql`insert into expunges values (${workspaceId}, 'a', 'client', now())`
+  await sql`insert into idempotent_calls values (${workspaceId}, 'a', 'b', null, null, now(), now())`
+  await sql`insert into exchange_stats_stale values (${workspaceId}, now()) on conflict do nothing`
+  await sql`insert into exchange_stats values (${workspaceId}, 5, now(), '', '', 'replied', 1, 0, '{1}', '{1}', '{}', '{}')`
+  await sql`insert into webhook_breakers (workspace_id, webhook_id, process, state, since, seen_at)
+    values (${workspaceId}, 'a', 'b', 'open', now(), now())`
+  await sql`insert into audit_log values (${workspaceId}, gen_random_uuid(), 'operator', 'x', null, '{}', 200, now())`
+}
+
+/** The tables that have rows of a workspace, and how many. */
+async function rowsOf(workspaceId: WorkspaceId): Promise<Record<string, number>> {
+  const tables = await sql`
+    select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'workspace_id'
+      and not (select relispartition from pg_class where oid = table_name::regclass)`
+  const counts: Record<string, number> = {}
+  for (const { name } of tables) {
+    const [row] = await sql`select count(*)::int as n from ${sql(name)} where workspace_id = ${workspaceId}`
+    if (row?.n > 0) counts[name] = row?.n
+  }
+  return counts
+}
+
+async function runAgain(of = database) {
+  const lines: Record<string, unknown>[] = []
+  const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
+  const metrics = { defaultPartitionRows: () => undefined, queueMeasured: () => undefined }
+  const jobs = createJobs({ database: of, log, metrics, payloadDays: 7, logDays: 30 })
+  await jobs.find(({ name }) => name === 'delete_workspaces_again')?.run(new AbortController().signal)
+  return lines
+}
+
+it('rows that come after their workspace was deleted go too, for an hour, and those of others stay', async () => {
+  const [gone, other] = [await createWorkspace(), await createWorkspace()]
+  for (const workspaceId of [gone, other]) await writeAll(workspaceId)
+  const before = await rowsOf(other)
+  await deleteWorkspace(database, gone)
+  const left = { audit_log: 1, expunges: 1 }
+  expect(await rowsOf(gone)).toEqual(left)
+  expect(await runAgain()).toEqual([])
+  // From a process that has not heard of it.
+  await writeAll(gone)
+  expect(await runAgain()).toMatchObject([{ rows: 10 }])
+  expect(await rowsOf(gone)).toEqual({ ...left, audit_log: 2 })
+  expect(await rowsOf(other)).toEqual(before)
+  await sql`update expunges set expunged_at = now() - interval '61 minutes' where workspace_id = ${gone}`
+  await writeAll(gone)
+  expect(await runAgain()).toEqual([])
+})
+
+it('each statement names its workspace, as Citus needs it', async () => {
+  const gone = await createWorkspace()
+  const tap = await tapStatements(made.url)
+  const tapped = openDatabase({ ...made.settings, url: tap.url })
+  await deleteWorkspace(tapped, gone)
+  await runAgain(tapped)
+  await tapped.close()
+  await tap.close()
+  const ofWorkspace = tap.statements.filter(({ values }) => values.includes(gone))
+  // Ten tables at the deletion and again, and the tombstone.
+  expect(ofWorkspace.filter(({ text }) => text.startsWith('delete from "'))).toHaveLength(21)
+  expect(ofWorkspace.filter(({ text }) => text.startsWith('insert into "expunges"'))).toHaveLength(1)
+  for (const statement of ofWorkspace) expect(await shardFault(sql, statement), statement.text).toBeNull()
+})
