@@ -9,6 +9,7 @@ import {
   type WorkspaceConfig,
 } from '../storage/account-config.ts'
 import { type Database, StorageError } from '../storage/database.ts'
+import { serverStart } from '../storage/server-facts.ts'
 import type { Directory } from './directory.ts'
 
 export interface SyncTimes {
@@ -44,6 +45,8 @@ export class DirectorySync {
   #listenedBeside: Database['sql'] | null = null
   #listeningAnew: Promise<void> | null = null
   #isDeaf = false
+  /** The {@link serverStart} of the one that all was last loaded from. */
+  #server: string | null = null
   #running: Promise<void> | null = null
 
   readonly #checks: StartChecks
@@ -68,7 +71,8 @@ export class DirectorySync {
 
   /** Loads these workspaces now. Throws StorageError. Of two loads under way the newer wins: each tells its version. */
   async refresh(...workspaceIds: WorkspaceId[]): Promise<void> {
-    this.#directory.replace(workspaceIds, await loadConfigs(this.#database.sql, workspaceIds))
+    const load = () => loadConfigs(this.#database.sql, workspaceIds)
+    this.#tellLost(await this.#directory.replace(workspaceIds, load))
   }
 
   async close(): Promise<void> {
@@ -94,14 +98,20 @@ export class DirectorySync {
       if (!this.#directory.loaded) await this.#checks.beforeFirstLoad()
       // Listen first: a change between the two is then heard rather than missed.
       await this.#listen()
-      await this.#directory.replaceAll(async () => {
-        const configs = await loadConfigs(this.#database.sql, null)
-        if (!this.#directory.loaded) this.#checks.firstLoad(configs)
-        return configs
-      })
+      await this.#reloadAll(await serverStart(this.#database.sql))
     } catch (error) {
       await this.#unavailable(error)
     }
+  }
+
+  async #reloadAll(server: string): Promise<void> {
+    const lost = await this.#directory.replaceAll(async () => {
+      const configs = await loadConfigs(this.#database.sql, null)
+      if (!this.#directory.loaded) this.#checks.firstLoad(configs)
+      return configs
+    })
+    this.#server = server
+    this.#tellLost(lost)
   }
 
   async #compare(): Promise<void> {
@@ -112,9 +122,11 @@ export class DirectorySync {
           this.#listeningAnew = null
         })
       }
-      const outdated = this.#directory.outdated(await loadConfigVersions(this.#database.sql))
-      if (outdated.length >= reloadAllFrom)
-        await this.#directory.replaceAll(() => loadConfigs(this.#database.sql, null))
+      const { sql } = this.#database
+      const [server, stored] = await Promise.all([serverStart(sql), loadConfigVersions(sql)])
+      const outdated = this.#directory.outdated(stored)
+      // One that was switched over to may lack the last changes, and have others under the same versions.
+      if (server !== this.#server || outdated.length >= reloadAllFrom) await this.#reloadAll(server)
       else if (outdated.length > 0) await this.refresh(...outdated)
     } catch (error) {
       await this.#unavailable(error)
@@ -155,6 +167,15 @@ export class DirectorySync {
     this.#hinted.clear()
     // A hint that cannot be followed is caught up with by the timer.
     this.refresh(...workspaceIds).catch((error: unknown) => this.#log.warn({ error }, 'configuration not reloaded'))
+  }
+
+  #tellLost(workspaceIds: readonly WorkspaceId[]): void {
+    if (workspaceIds.length === 0) return
+    const [workspaceId] = workspaceIds
+    this.#log.warn(
+      { workspaces: workspaceIds.length, workspaceId },
+      'the database has an older configuration than was in force: it lost changes, and they are no longer',
+    )
   }
 
   async #unavailable(error: unknown): Promise<void> {

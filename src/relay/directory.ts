@@ -82,25 +82,32 @@ export class Directory {
     return this.#accounts.get(wabaId) ?? null
   }
 
-  /** Takes a load of everything: of what was here when it began, what it does not hold is gone. Throws what `load` does. */
-  async replaceAll(load: () => Promise<readonly WorkspaceConfig[]>): Promise<void> {
-    const before = [...this.#versions.keys()]
-    this.replace(before, await load())
+  /** Takes a load of everything: of what was here when it began, what it does not hold is gone. As {@link replace}. */
+  async replaceAll(load: () => Promise<readonly WorkspaceConfig[]>): Promise<WorkspaceId[]> {
+    const wentBack = await this.replace([...this.#versions.keys()], load)
     this.#loaded = true
+    return wentBack
   }
 
   /**
-   * Takes a load of these workspaces: those without a config are gone, those already known newer stay. All that is new stands
-   * before anything old goes, so that a WABA that moved between two of them is never missing.
+   * Takes a load of these workspaces: those without a config are gone, those that became known newer while it was under way stay. All that is
+   * new stands before anything old goes, so that a WABA that moved between two of them is never missing. Returns those that were known newer
+   * before it began, and are as loaded all the same: the database lost changes. Throws what `load` does.
    */
-  replace(workspaceIds: readonly WorkspaceId[], configs: readonly WorkspaceConfig[]): void {
+  async replace(
+    workspaceIds: readonly WorkspaceId[],
+    load: () => Promise<readonly WorkspaceConfig[]>,
+  ): Promise<WorkspaceId[]> {
+    const held = new Map(workspaceIds.map((workspaceId) => [workspaceId, this.#versions.get(workspaceId)]))
+    const configs = await load()
     const present = new Set(configs.map((config) => config.workspaceId))
     const before = workspaceIds.map((workspaceId) => [workspaceId, this.#versions.get(workspaceId)] as const)
-    for (const config of configs) this.#add(config)
+    const wentBack = configs.filter((config) => this.#add(config, held.get(config.workspaceId)))
     for (const [workspaceId, known] of before) {
       if (!present.has(workspaceId)) this.#forget(workspaceId)
       if (known !== undefined) this.#drop(workspaceId, known)
     }
+    return wentBack.map(({ workspaceId }) => workspaceId)
   }
 
   #forget(workspaceId: WorkspaceId): void {
@@ -115,11 +122,14 @@ export class Directory {
     return at !== undefined && performance.now() - at <= goneForMs
   }
 
-  #add(config: WorkspaceConfig): void {
+  /** `held`: what was known when the load began. True when that is newer. */
+  #add(config: WorkspaceConfig, held: KnownWorkspace | undefined): boolean {
     const { workspaceId, version } = config
-    if (this.#isGone(workspaceId)) return
+    if (this.#isGone(workspaceId)) return false
     const known = this.#versions.get(workspaceId)
-    if (known !== undefined && known.version > version) return
+    const isOlder = known !== undefined && known.version > version
+    // Of a load that began later and was faster. What was known before this one began is no reason to doubt it.
+    if (isOlder && known !== held) return false
     const webhooks = config.webhooks.map((webhook) => this.#webhook(workspaceId, webhook))
     for (const waba of config.wabas) this.#accounts.set(waba.wabaId, this.#account(workspaceId, waba, webhooks))
     const wabaIds = config.wabas.map((waba) => waba.wabaId)
@@ -131,6 +141,7 @@ export class Directory {
       const isClosedByHand = before !== undefined && before !== closings.get(id)
       if (isClosedByHand || breakerMode === 'off') this.#keeper.closeBreaker(id)
     }
+    return isOlder
   }
 
   /** Forgets what a workspace had and has no more. */

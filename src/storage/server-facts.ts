@@ -34,3 +34,11 @@ export function databaseTime(sql: postgres.Sql): Promise<Date> {
     return row?.now
   })
 }
+
+/** When the server was started, as it says it: another answer is another server's, or of the same after a crash. Throws StorageError. */
+export function serverStart(sql: postgres.Sql): Promise<string> {
+  return storing('read the start of the server', async () => {
+    const [row] = await sql`select pg_postmaster_start_time()::text as started_at`
+    return String(row?.started_at)
+  })
+}

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
 import postgres from 'postgres'
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
 import { Unsealer } from '../../../src/events/webhook-signing.ts'
 import { Directory } from '../../../src/relay/directory.ts'
@@ -64,7 +64,7 @@ async function withSync(pollMs: number, listenMs: number, work: (synced: Synced)
   try {
     await sync.start()
     expect(directory.loaded).toBe(true)
-    await work({ database, knows })
+    await work({ database, directory, knows })
   } finally {
     await sync.close()
     await database.close()
@@ -74,6 +74,7 @@ async function withSync(pollMs: number, listenMs: number, work: (synced: Synced)
 
 interface Synced {
   readonly database: Database
+  readonly directory: Directory
   /** Resolves once the directory knows a workspace that is made now. */
   knows(name: string): Promise<void>
 }
@@ -119,6 +120,50 @@ it('another primary is listened to within a comparison: the old one need not end
     await eventually(async () => {
       const [now, ...others] = await listeners()
       return now !== undefined && others.length === 0 && now.pid !== before?.pid
+    })
+  })
+})
+
+/** As after a switch-over to a server that lacked the last changes. */
+describe('a database that lost the tail of its changes', () => {
+  const lost = 'the database has an older configuration than was in force: it lost changes, and they are no longer'
+  const setVersion = (id: string, version: number) =>
+    sql`update workspaces set config_version = ${version} where id = ${id}`
+
+  it('is followed back by comparing, once, and its next change is found', async () => {
+    await withSync(20, never, async ({ database, directory }) => {
+      const { id } = await createWorkspace(database, 'W')
+      const isAt = (version: number) => eventually(() => !directory.outdated(new Map([[id, version]])).includes(id))
+      for (const version of [6, 4, 5]) {
+        await setVersion(id, version)
+        await isAt(version)
+      }
+      expect(lines.filter((line) => line === lost)).toHaveLength(1)
+    })
+  })
+
+  it('is loaded anew where its versions have caught up meanwhile', async () => {
+    // The server's own word for when it started, to be changed at will.
+    await sql.unsafe(`
+      create schema stand_in;
+      create function stand_in.pg_postmaster_start_time() returns timestamptz language sql as $f$select timestamptz '2026-01-01'$f$;
+      do $$ begin execute format('alter database %I set search_path = stand_in, pg_catalog, public', current_database()); end $$`)
+    await withSync(20, never, async ({ database, directory }) => {
+      const { id } = await createWorkspace(database, 'W')
+      await sql`insert into public.wabas (workspace_id, waba_id, verified) values (${id}, 'w1', true)`
+      await setVersion(id, 5)
+      await eventually(() => directory.waba('w1')?.verified === true)
+      await sql`update public.wabas set verified = false where waba_id = 'w1'`
+      await sql.unsafe(`
+        create or replace function stand_in.pg_postmaster_start_time() returns timestamptz language sql
+          as $f$select timestamptz '2026-01-02'$f$`)
+      await eventually(() => directory.waba('w1')?.verified === false)
+      // Not at each comparison: this change tells of itself to nobody.
+      await sql`update public.wabas set verified = true where waba_id = 'w1'`
+      const other = await createWorkspace(database, 'W')
+      await setVersion(other.id, 9)
+      await eventually(() => !directory.outdated(new Map([[other.id, 9]])).includes(other.id))
+      expect(directory.waba('w1')?.verified).toBe(false)
     })
   })
 })

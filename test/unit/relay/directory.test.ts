@@ -37,29 +37,34 @@ function webhook(id: string, more: Partial<StoredWebhook> = {}): StoredWebhook {
   }
 }
 
-function load(version: number, ...webhooks: StoredWebhook[]): string[] {
-  const config: WorkspaceConfig = { workspaceId, version, wabas: [], webhooks }
-  directory.replace([workspaceId], [config])
+const replace = (...configs: WorkspaceConfig[]) => directory.replace([workspaceId], async () => configs)
+
+async function load(version: number, ...webhooks: StoredWebhook[]): Promise<string[]> {
+  await replace({ workspaceId, version, wabas: [], webhooks })
   return told.splice(0)
 }
 
-it('a breaker is closed when the time of its closing by hand has moved since the last load, and then only', () => {
+it('a breaker is closed when the time of its closing by hand has moved since the last load, and then only', async () => {
   const at = (ms: number) => ({ breakerClosedAt: new Date(ms) })
-  expect(load(1, webhook('wh_1', at(5)), webhook('wh_2'))).toEqual([])
-  expect(load(2, webhook('wh_1', at(5)), webhook('wh_2'))).toEqual([])
-  expect(load(3, webhook('wh_1', at(5)), webhook('wh_2', at(7)))).toEqual(['close wh_2'])
+  expect(await load(1, webhook('wh_1', at(5)), webhook('wh_2'))).toEqual([])
+  expect(await load(2, webhook('wh_1', at(5)), webhook('wh_2'))).toEqual([])
+  expect(await load(3, webhook('wh_1', at(5)), webhook('wh_2', at(7)))).toEqual(['close wh_2'])
   // The clock of another process may be behind.
-  expect(load(4, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(9)))).toEqual(['close wh_1'])
-  expect(load(4, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(9)))).toEqual([])
+  expect(await load(4, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(9)))).toEqual(['close wh_1'])
+  expect(await load(4, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(9)))).toEqual([])
   // An older load that was overtaken.
-  expect(load(3, webhook('wh_1', at(5)), webhook('wh_2', at(7)))).toEqual([])
-  expect(load(5, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(10)))).toEqual(['close wh_3'])
+  await directory.replace([workspaceId], async () => {
+    await load(4, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(9)))
+    return [{ workspaceId, version: 3, wabas: [], webhooks: [webhook('wh_1', at(5)), webhook('wh_2', at(7))] }]
+  })
+  expect(told.splice(0)).toEqual([])
+  expect(await load(5, webhook('wh_1', at(4)), webhook('wh_2', at(7)), webhook('wh_3', at(10)))).toEqual(['close wh_3'])
 })
 
 it('a breaker that is off is closed, and a webhook that is gone is forgotten', async () => {
-  load(1, webhook('wh_1'), webhook('wh_2'))
-  expect(load(2, webhook('wh_1', { breakerMode: 'off' }), webhook('wh_2'))).toEqual(['close wh_1'])
-  expect(load(3, webhook('wh_1'))).toEqual(['forget wh_2'])
+  await load(1, webhook('wh_1'), webhook('wh_2'))
+  expect(await load(2, webhook('wh_1', { breakerMode: 'off' }), webhook('wh_2'))).toEqual(['close wh_1'])
+  expect(await load(3, webhook('wh_1'))).toEqual(['forget wh_2'])
   await directory.replaceAll(async () => [])
   expect(told).toEqual(['forget wh_1'])
 })
@@ -77,15 +82,42 @@ const config: WorkspaceConfig = { workspaceId, version: 1, wabas: [waba], webhoo
 
 it('a workspace that came while a load of everything was under way stays', async () => {
   await directory.replaceAll(async () => {
-    directory.replace([workspaceId], [config])
+    await replace(config)
     return []
   })
   expect(directory.waba('1')?.workspaceId).toBe(workspaceId)
 })
 
-it('a workspace that went while a load was under way does not come back with it', () => {
-  directory.replace([workspaceId], [config])
-  directory.replace([workspaceId], [])
-  directory.replace([workspaceId], [config])
+it('a workspace that went while a load was under way does not come back with it', async () => {
+  await replace(config)
+  await replace()
+  await replace(config)
   expect(directory.waba('1')).toBeNull()
 })
+
+it('a database that lost changes is followed back, and its next change is found', async () => {
+  await replace({ ...config, version: 5 })
+  const older = { ...config, version: 4, wabas: [{ ...waba, verified: false }] }
+  expect(await replace(older)).toEqual([workspaceId])
+  expect(directory.waba('1')?.verified).toBe(false)
+  expect(directory.outdated(new Map([[workspaceId, 5]]))).toEqual([workspaceId])
+  expect(await replace({ ...config, version: 5 })).toEqual([])
+  expect(directory.waba('1')?.verified).toBe(true)
+})
+
+it.each(['replace', 'replaceAll'] as const)(
+  'what %s loads undoes no change that was applied meanwhile',
+  async (how) => {
+    await replace({ ...config, version: 5 })
+    const begun = Promise.withResolvers<WorkspaceConfig[]>()
+    const wentBack =
+      how === 'replaceAll'
+        ? directory.replaceAll(() => begun.promise)
+        : directory.replace([workspaceId], () => begun.promise)
+    // Before and after the database lost the tail of its changes.
+    for (const version of [6, 5]) await replace({ ...config, version })
+    begun.resolve([{ ...config, version: 4, wabas: [{ ...waba, verified: false }] }])
+    expect(await wentBack).toEqual([])
+    expect(directory.waba('1')?.verified).toBe(true)
+  },
+)
