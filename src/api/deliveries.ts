@@ -18,7 +18,8 @@ import type { Page } from '../storage/workspaces.ts'
 import { exampleDeliveryId, exampleExchangeId, exampleId, exampleList, exampleTime } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, reference, since, until, uuidPattern } from './fields.ts'
-import { byId, listOf, pageMembers, pageOf } from './list.ts'
+import { listOf, pageMembers } from './list.ts'
+import { isEmptyLog, logPageOf, pageMayBeShort } from './log-page.ts'
 import { type ApiDeps, ok, workspaceOperation } from './operation.ts'
 import { sentBody } from './sent-body.ts'
 
@@ -140,7 +141,8 @@ export const list = workspaceOperation({
   summary: 'List asynchronous deliveries',
   description:
     '`status=never_delivered`: those of which an attempt failed, or to which there is none to come, and none was a success. ' +
-    '`eventId` finds all deliveries of one event, such as those of an exchange to its observers.',
+    '`eventId` finds all deliveries of one event, such as those of an exchange to its observers. ' +
+    pageMayBeShort,
   example: { query: { status: 'never_delivered', limit: 20 }, answer: ok(exampleList(example)) },
   query: z.strictObject({
     ...pageMembers(uuidPattern),
@@ -155,10 +157,10 @@ export const list = workspaceOperation({
   async handle({ deps, workspaceId, query }) {
     const wanted: DeliveryFilter = query
     const load = (page: Page) => listDeliveries(deps.database, workspaceId, page, wanted)
-    const body = await pageOf(query, load, byId, bodyOf)
+    const body = await logPageOf(query, load, bodyOf)
     // Deliveries outlive the webhook they name, so the id is looked up only where nothing was found.
     const { webhookId } = query
-    if (body.data.length === 0) await requireNamed(deps.database, workspaceId, { webhookId })
+    if (isEmptyLog(query, body)) await requireNamed(deps.database, workspaceId, { webhookId })
     return ok(body)
   },
 })

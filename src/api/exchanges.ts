@@ -11,7 +11,8 @@ import type { Page } from '../storage/workspaces.ts'
 import { exampleExchangeId, exampleId, exampleList, exampleTime, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, reference, since, text, until, uuidPattern } from './fields.ts'
-import { byId, listOf, pageMembers, pageOf } from './list.ts'
+import { listOf, pageMembers } from './list.ts'
+import { isEmptyLog, logPageOf, pageMayBeShort } from './log-page.ts'
 import { ok, workspaceOperation } from './operation.ts'
 import { jsonOrText, sentBody } from './sent-body.ts'
 
@@ -105,16 +106,17 @@ const filter = {
 
 export const list = workspaceOperation({
   summary: 'List exchanges: the calls from Meta and how each ended',
+  description: pageMayBeShort,
   example: { query: { outcome: example.outcome, limit: 20 }, answer: ok(exampleList(example)) },
   query: z.strictObject({ ...pageMembers(uuidPattern), ...filter }),
   response: { 200: listOf(exchangeBody) },
   async handle({ deps, workspaceId, query }) {
     const wanted: ExchangeFilter = query
     const load = (page: Page) => listExchanges(deps.database, workspaceId, page, wanted)
-    const body = await pageOf(query, load, byId, bodyOf)
+    const body = await logPageOf(query, load, bodyOf)
     // Exchanges outlive the flow and the webhook they name, so the ids are looked up only where nothing was found.
     const { flowId, webhookId } = query
-    if (body.data.length === 0) await requireNamed(deps.database, workspaceId, { flowId, webhookId })
+    if (isEmptyLog(query, body)) await requireNamed(deps.database, workspaceId, { flowId, webhookId })
     return ok(body)
   },
 })

@@ -1,10 +1,12 @@
-import { and, asc, desc, eq, getTableColumns, inArray, isNull, lt, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gte, inArray, isNull, lt, type SQL } from 'drizzle-orm'
+import { firstIdAt, timeOfId } from '../domain/day.ts'
 import type { DeliveryStatus } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Queryable, storing } from './database.ts'
+import { type Queryable, storing, type Transaction } from './database.ts'
+import { type LogPage, readLog, type SearchBounds, searchLog } from './log-search.ts'
 import { attempts, deliveries } from './schema.ts'
-import { madeWithin, type TimeSpan } from './time-span.ts'
+import { idSlackMs, madeWithin, type TimeSpan } from './time-span.ts'
 import type { Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, flowTokenDigest: _digest, ...columns } = getTableColumns(deliveries)
@@ -30,24 +32,37 @@ export function listDeliveries(
   workspaceId: WorkspaceId,
   page: Page,
   filter: DeliveryFilter,
-): Promise<DeliverySummary[]> {
+  bounds?: SearchBounds,
+): Promise<LogPage<DeliverySummary>> {
   const { status, webhookId, event, eventId } = filter
   const conditions = [
-    page.before === null ? undefined : lt(deliveries.id, page.before),
     status && withStatus(status),
     webhookId && eq(deliveries.webhookId, webhookId),
     event && eq(deliveries.event, event),
-    eventId && eq(deliveries.eventId, eventId),
+    eventId && and(eq(deliveries.eventId, eventId), madeFor(eventId)),
     madeWithin(deliveries, filter),
   ]
-  return storing('list deliveries', () =>
-    queryable.orm
+  const load = (tx: Transaction, within: SQL | undefined, limit: number) =>
+    tx.orm
       .select(columnsOfList)
       .from(deliveries)
-      .where(and(eq(deliveries.workspaceId, workspaceId), ...conditions.map((condition) => condition || undefined)))
+      .where(
+        and(eq(deliveries.workspaceId, workspaceId), within, ...conditions.map((condition) => condition || undefined)),
+      )
       .orderBy(desc(deliveries.id))
-      .limit(page.limit),
-  )
+      .limit(limit)
+  const operation = 'list deliveries'
+  // Those that wait for a webhook have an index, an event's are of minutes, and without a filter the newest rows are the page.
+  const isOfIndex = webhookId !== undefined && (status === 'pending' || status === 'failed')
+  const isSought = !isOfIndex && eventId === undefined && (status ?? webhookId ?? event) !== undefined
+  if (!isSought) return readLog(queryable, operation, page, deliveries, load)
+  return searchLog(queryable, operation, workspaceId, page, filter, deliveries, load, bounds)
+}
+
+/** An event's deliveries are made with it, at most a second later where several are told of as one: a minute before, ten after. */
+function madeFor(eventId: string): SQL | undefined {
+  const at = timeOfId(eventId)
+  return and(gte(deliveries.id, firstIdAt(at - idSlackMs)), lt(deliveries.id, firstIdAt(at + 10 * idSlackMs)))
 }
 
 function withStatus(status: DeliveryStatus | 'never_delivered'): SQL | undefined {

@@ -1,7 +1,8 @@
-import { and, desc, eq, getTableColumns, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
-import { type Queryable, storing } from './database.ts'
+import { type Queryable, storing, type Transaction } from './database.ts'
+import { type LogPage, readLog, type SearchBounds, searchLog } from './log-search.ts'
 import { exchanges } from './schema.ts'
 import { madeWithin, type TimeSpan } from './time-span.ts'
 import type { Page } from './workspaces.ts'
@@ -33,24 +34,30 @@ export function listExchanges(
   workspaceId: WorkspaceId,
   page: Page,
   filter: ExchangeFilter,
-): Promise<ExchangeSummary[]> {
+  bounds?: SearchBounds,
+): Promise<LogPage<ExchangeSummary>> {
   const { outcome, flowToken, flowId, webhookId } = filter
   const conditions = [
-    page.before === null ? undefined : lt(exchanges.id, page.before),
     outcome && eq(exchanges.outcome, outcome),
     flowToken && eq(exchanges.flowTokenDigest, sql`sha256(convert_to(${flowToken}, 'UTF8'))`),
     flowId && eq(exchanges.flowId, flowId),
     webhookId && eq(exchanges.webhookId, webhookId),
     madeWithin(exchanges, filter),
   ]
-  return storing('list exchanges', () =>
-    queryable.orm
+  const load = (tx: Transaction, within: SQL | undefined, limit: number) =>
+    tx.orm
       .select(columnsOfList)
       .from(exchanges)
-      .where(and(eq(exchanges.workspaceId, workspaceId), ...conditions.map((condition) => condition || undefined)))
+      .where(
+        and(eq(exchanges.workspaceId, workspaceId), within, ...conditions.map((condition) => condition || undefined)),
+      )
       .orderBy(desc(exchanges.id))
-      .limit(page.limit),
-  )
+      .limit(limit)
+  const operation = 'list exchanges'
+  // A flow token has an index, and without a filter the newest rows are the page.
+  const isSought = flowToken === undefined && (outcome ?? flowId ?? webhookId) !== undefined
+  if (!isSought) return readLog(queryable, operation, page, exchanges, load)
+  return searchLog(queryable, operation, workspaceId, page, filter, exchanges, load, bounds)
 }
 
 /** `id`: a UUID. */

@@ -18,8 +18,13 @@ export function madeWithin(
   span: TimeSpan,
 ): SQL | undefined {
   const { since, until } = span
+  return and(since && gte(table.createdAt, since), until && lt(table.createdAt, until), idsWithin(table, span))
+}
+
+/** As {@link madeWithin}, with a minute more on either side: by the key alone. */
+export function idsWithin({ id }: { readonly id: Column }, { since, until }: TimeSpan): SQL | undefined {
   return and(
-    since && and(gte(table.createdAt, since), gte(table.id, firstIdAt(since.getTime() - idSlackMs))),
-    until && and(lt(table.createdAt, until), lt(table.id, firstIdAt(until.getTime() + idSlackMs))),
+    since && gte(id, firstIdAt(since.getTime() - idSlackMs)),
+    until && lt(id, firstIdAt(until.getTime() + idSlackMs)),
   )
 }

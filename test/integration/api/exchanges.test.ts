@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
+import { ApiError } from '../../../src/domain/errors.ts'
 import { newId, newUuid } from '../../../src/domain/ids.ts'
 import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { insertExchange, makeRecords, type Records } from './samples.ts'
@@ -107,6 +108,18 @@ test('exchanges of a webhook that is gone can still be asked for', async () => {
   const webhookId = newId('webhook')
   const id = await insertExchange(api, workspace, { webhookId })
   expect(await idsOf(`webhookId=${webhookId}`)).toEqual([id])
+})
+
+test('a search that takes too long is ended in the database, and is no reason to doubt its connections', async () => {
+  const [answer, running] = await api.database.work.begin(async (held) => {
+    await held`lock table exchanges in access exclusive mode`
+    const given = await workspace.get('/v1/exchanges?outcome=timeout')
+    const [row] = await held`
+      select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    return [given, row?.n]
+  })
+  expect([answer.status, answer.body.code, running]).toEqual([503, 'database_unavailable', 0])
+  expect(api.reported.at(-1)?.error).toBeInstanceOf(ApiError)
 })
 
 test('since is inclusive, until is not, and a clock that was set back hides nothing', async () => {
