@@ -237,6 +237,17 @@ describe('nfm_reply', () => {
     expect((await completedEvents())[1].data.client).toBeNull()
   })
 
+  it('that names a channel and a message of another workspace touches neither', async () => {
+    const other = await createAccount(relevo)
+    const theirs = (path: string, body: object) => create(relevo, path, body, other.token)
+    await theirs('/v1/channels', { wabaId: other.wabaId, phoneNumberId: '9', phoneNumber: '+15550953877' })
+    await theirs('/v1/flow-responses', { flowToken: 'theirs', messageId: 'wamid.shared' })
+    await confirm('mine', { phoneNumberId: '9', contextId: 'wamid.shared' })
+    expect((await list('/v1/conversations'))[0]).toMatchObject({ channelId: null })
+    expect(await rowOf('mine')).toMatchObject({ status: 'COMPLETED', channelId: null })
+    expect(await rowOf('theirs')).toBeUndefined()
+  })
+
   it('after a SUCCESS reply confirms it, once, and a BACK reopens nothing', async () => {
     tenant.always(reply({ screen: 'SUCCESS', data: { extension_message_response: { params: { flow_token: 'x' } } } }))
     await account.meta.init('journey')

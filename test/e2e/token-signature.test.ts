@@ -59,6 +59,21 @@ describe('requireTokenSignature', () => {
     expect(answer.answer).toEqual({ error_msg: expect.any(String) })
   })
 
+  it('one that is refused is told to nobody, and neither makes nor moves a row', async () => {
+    const { token } = account
+    const observer = await createWebhook(relevo, account, `${tenant.url}/told`)
+    await create(relevo, '/v1/flow-responses', { flowToken: 'hers' }, token)
+    const count = (await relevo.api('GET', '/v1/exchanges', { token })).body.data.length
+    for (const flowToken of ['hers', 'never-seen']) expect((await init(flowToken)).status).toBe(427)
+    await relevo.exchanges(account, count + 2)
+    const rowOf = async (flowToken: string) =>
+      (await relevo.api('GET', `/v1/flow-responses?flowToken=${flowToken}`, { token })).body.data[0]
+    expect(await rowOf('hers')).toMatchObject({ status: 'SENT', openedAt: null, lastActivityAt: null })
+    expect(await rowOf('never-seen')).toBeUndefined()
+    expect((await relevo.api('GET', '/v1/deliveries', { token })).body.data).toEqual([])
+    await relevo.api('DELETE', `/v1/webhooks/${observer.id}`, { token })
+  })
+
   it('asks for none on pings and error notifications (protocol.md 2.4)', async () => {
     expect((await account.meta.call({ action: 'ping', version: '4.0' })).status).toBe(200)
     const notice = { action: 'data_exchange', version: '4.0', flow_token: 't', data: { error: '' } }
