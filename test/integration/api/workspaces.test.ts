@@ -60,11 +60,12 @@ describe('DELETE', () => {
     const before = await rowsOf(doomed.id)
     expect(Object.entries(before).filter(([, count]) => count === 0)).toEqual([])
 
+    const told = api.changed.length
     expect(await asOperator('DELETE', `/v1/workspaces/${doomed.id}`)).toMatchObject({ status: 204, text: '' })
+    expect(api.changed.slice(told)).toEqual([doomed.id])
     const left = Object.entries(await rowsOf(doomed.id)).filter(([, count]) => count > 0)
     expect(Object.fromEntries(left)).toEqual({ audit_log: before.audit_log, expunges: 1 })
     expect(await sql`select kind from expunges where workspace_id = ${doomed.id}`).toEqual([{ kind: 'workspace' }])
-    expect(api.changed.at(-1)).toBe(doomed.id)
     expect((await doomed.get('/v1/clients')).status).toBe(401)
     for (const method of ['GET', 'DELETE']) {
       expect((await asOperator(method, `/v1/workspaces/${doomed.id}`)).status).toBe(404)
