@@ -20,9 +20,9 @@ export const idempotencyHeader = 'Idempotency-Key'
 export const replayedHeader = 'Idempotent-Replayed'
 export const idempotencyKeyPattern = /^[\x20-\x7e]{1,255}$/
 
-const waitMs = 10_000
+export const waitMs = 10_000
 const longestPauseMs = 250
-const prolongEveryMs = 20_000
+export const prolongEveryMs = 20_000
 const sweepEveryMs = 600_000
 
 type Parts = Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>

@@ -20,12 +20,12 @@ export type Clock = () => number
  */
 const idleMs = 4_000
 const hintMarginMs = 1_000
-const maxIdleMs = 60_000
+export const maxIdleMs = 60_000
 /**
  * Takes no further request from this age on. It may then idle for a minute, or carry its last request to that one's deadline
  * (15 s, and 5 s for a late reply), so none lives past 5 min: a name that leads elsewhere by now is looked up and judged again.
  */
-const maxReuseAgeMs = 240_000
+export const maxReuseAgeMs = 240_000
 const maxHeadBytes = 16_384
 
 /** One HTTP/1.1 connection: an undici Client, and the socket that it does not yet know while it connects. */

@@ -55,7 +55,7 @@ export const waits = ({ reason, envelope }: NewDelivery): boolean => reason === 
  * When the alarm of a delivery rings that its maker attempts from memory: that one died, or the database did not take what became of it.
  * Longer than an attempt and its writing down; with the take, within the 45 s of contract.md §4.
  */
-const heldMs = asynchronousDeadlineMs + 15_000
+export const heldMs = asynchronousDeadlineMs + 15_000
 
 /** Writes deliveries and sets their alarms in the transaction `tx`. Repeatable. `heldIds`: those that are attempted from memory. */
 export async function enqueue(

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** Between two looks at the queue, ms: while there is work, when there is none, and when the database could not be asked. */
-const pauseMs = { busy: 25, idle: 250, failed: 1000 }
+export const pauseMs = { busy: 25, idle: 250, failed: 1000 }
 
 /** Looks again and again: soon when something was found, seldom when not, at once when woken. */
 export class PacedLook {

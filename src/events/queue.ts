@@ -10,7 +10,7 @@ const queueName = 'deliveries'
  * A process that died no longer says that its attempts live; after so long another takes them up. With the passes of
  * {@link Queue.supervise} 15 s apart that is within 30 s: contract.md §4 promises 45.
  */
-const heartbeatSeconds = 15
+export const heartbeatSeconds = 15
 /** How often a living process says so, ms. */
 export const heartbeatMs = 5000
 /** Even a process that says so must end an attempt some time, ms: what it takes, its wait for a place and its writing down included. */

@@ -5,7 +5,7 @@ import type { Recorder } from './recorder.ts'
 
 const everyMs = 15_000
 /** The longest deadline and drain fit in many times over. */
-const openForMs = 60_000
+export const openForMs = 60_000
 
 /** Takes care of what dead processes left: their spools on this machine, and rows that they opened and did not close. */
 export class InterruptedSweep {

@@ -31,7 +31,7 @@ export interface MetaWebhookAnswer {
 }
 
 /** Bodies that are being applied may hold so much memory, together; past it Meta is to come again. */
-const mostBytesUnderWay = 64 * 1024 * 1024
+export const mostBytesUnderWay = 64 * 1024 * 1024
 
 const answer = (status: number): MetaWebhookAnswer => ({ status, body: '' })
 

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 /** So many times the limit is read and thrown away before the 413, because a sender that is still sending would not see it. */
 const drainedTimes = 4
 /** What all bodies that are not complete yet may hold in memory. */
-const mostBytes = 64 * 1024 * 1024
+export const mostBytes = 64 * 1024 * 1024
 /** What a piece of a body takes besides its bytes: one that comes byte by byte is mostly that. */
 const pieceBytes = 128
 

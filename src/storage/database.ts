@@ -56,7 +56,7 @@ export interface DatabaseOptions {
 }
 
 /** Of each of the two pools of the exchange path. Four keep one core busy; more would only queue in the database. */
-const exchangeConnections = 4
+export const exchangeConnections = 4
 const workConnections = 4
 const renewEveryMs = 5000
 /** How long pools may finish what is under way before their connections are cut, seconds. */

@@ -58,6 +58,12 @@ describe('connections', () => {
     await eventually(() => setup.tenant.openSockets === 0, { timeoutMs: 3_000 })
   })
 
+  test('one of which the server says nothing is closed before the 5 s at which most servers close theirs', async () => {
+    setup.tenant.next(does.raw('HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data":{}}'))
+    await setup.send()
+    await eventually(() => setup.tenant.openSockets === 0, { timeoutMs: 4_900 })
+  })
+
   test('one that is 4 min old is not used again, also where it was put aside before', async () => {
     const clock = { ms: 0 }
     const through = setup.open({ now: () => clock.ms })
