@@ -349,6 +349,21 @@ describe('410', () => {
   })
 })
 
+describe('recover', () => {
+  it('leaves alone what was delivered once, and failed when it was attempted again', async () => {
+    const { account, others } = await accountWith({})
+    answering.next(reply({ data: {} }))
+    told.next(reply({}), reply({}, 500))
+    await account.meta.init('delivered-before')
+    const { id } = await only(account, 'delivered')
+    await relevo.api('POST', `/v1/deliveries/${id}/redeliver`, { token: account.token })
+    await only(account, 'failed')
+    const body = { since: new Date(Date.now() - 60_000).toISOString() }
+    const answer = await relevo.api('POST', `/v1/webhooks/${others[0].id}/recover`, { token: account.token, body })
+    expect(answer.body).toEqual({ recovered: 0, isComplete: true })
+  })
+})
+
 describe('a webhook that is removed while it is recovered', () => {
   it('is not found, as any that is gone', async () => {
     const account = await createAccount(relevo)
@@ -394,11 +409,39 @@ describe('5 days of nothing but failures', () => {
     await eventually(() => linesOf('failed for a day').length === 1)
     expect((await webhookOf(account, id)).deliveriesDisabledAt).toBeNull()
 
+    // Told once, also by a process that reads it anew.
+    await failingFor(1.2)
+    await account.meta.init('failing-2-again')
+    await eventually(async () => (await deliveriesOf(account, '?status=failed')).length === 3)
+
     await failingFor(5.1)
     await account.meta.init('failing-3')
     await eventually(async () => (await webhookOf(account, id)).deliveriesDisabledAt !== null)
     expect(linesOf('deliveries were stopped')).toHaveLength(1)
     expect(linesOf('failed for a day')).toHaveLength(1)
+  })
+
+  it('stop them in all processes: a success that another makes at that time does not undo it', async () => {
+    const { account, others } = await accountWith({})
+    const { id } = others[0]
+    answering.always(reply({ data: {} }))
+    told.next(reply({}, 500))
+    await account.meta.init('failing')
+    await only(account, 'failed')
+    const answer = Promise.withResolvers<void>()
+    told.always(async (call) => {
+      await answer.promise
+      await reply({})(call)
+    })
+    const attempts = told.received.length
+    await account.meta.init('under-way-when-stopped')
+    await eventually(() => told.received.length > attempts)
+    await sql`update webhooks set deliveries_disabled_at = now() where id = ${id}`
+    answer.resolve()
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length > 0)
+    const webhook = await webhookOf(account, id)
+    expect(webhook.failingSince).toBeNull()
+    expect(webhook.deliveriesDisabledAt).not.toBeNull()
   })
 
   it('hold up nobody while it cannot be told whether the webhook answered', async () => {

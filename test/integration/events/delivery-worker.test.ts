@@ -258,6 +258,16 @@ describe('a delivery that another process attempts again while an attempt of it 
 })
 
 describe('the webhooks of deliveries', () => {
+  it('are as another process left them, within a second (contract.md §8)', async () => {
+    await insertWebhooks(1, 'wh_changed_', 'http://127.0.0.1:1')
+    const book = newBook()
+    const webhook = async () => (await book.load([{ workspaceId, webhookId: 'wh_changed_1' }])).get('wh_changed_1')
+    expect(await webhook()).toMatchObject({ active: true })
+    await sql`update webhooks set active = false, url = 'http://127.0.0.1:2' where id = 'wh_changed_1'`
+    const changed = await eventually(async () => ((await webhook())?.active ? null : webhook()), { timeoutMs: 1000 })
+    expect(changed?.url).toBe('http://127.0.0.1:2')
+  })
+
   it('are all found, though more are known than are kept: a delivery whose webhook is not found ends', async () => {
     await insertWebhooks(5003, 'wh_many_', 'http://127.0.0.1:1')
     const book = newBook()
