@@ -108,6 +108,16 @@ describe('messages', () => {
     expect(counts).toEqual({ [onFirst.id]: 6, [anywhere.id]: 2 ** 31 - 1 })
   })
 
+  it('go to the newest conversation of several', async () => {
+    const { id: clientId } = await make('/v1/clients', { phoneNumber: person })
+    const conversations = [await make('/v1/conversations', { clientId }), await make('/v1/conversations', { clientId })]
+    await post(messageChange())
+    const newest = conversations.map(({ id }) => id).toSorted()[1]
+    expect(
+      (await list('/v1/conversations')).filter((one: { messageCount: number }) => one.messageCount > 0),
+    ).toMatchObject([{ id: newest }])
+  })
+
   it('told twice, also at the same moment, are counted once', async () => {
     const change = messageChange()
     const reply = nfmReply({ response: { flow_token: 'twice' } })
@@ -193,6 +203,17 @@ describe('nfm_reply', () => {
     expect(await rowOf('sent-2')).toMatchObject({ status: 'COMPLETED' })
     expect(await rowOf('another')).toBeUndefined()
     expect((await completedEvents()).map(({ resourceId }) => resourceId)).toEqual(['sent', 'sent-2'])
+  })
+
+  it('completes the newest of several that one message sent', async () => {
+    const rows = []
+    for (const flowToken of ['first', 'second']) {
+      rows.push(await make('/v1/flow-responses', { flowToken, messageId: 'wamid.both' }))
+    }
+    await post(nfmReply({ contextId: 'wamid.both' }))
+    const [oldest, newest] = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    expect(await rowOf(newest.flowToken)).toMatchObject({ status: 'COMPLETED' })
+    expect(await rowOf(oldest.flowToken)).toMatchObject({ status: 'SENT' })
   })
 
   it('links client, conversation and channel where the row has none, and keeps what a tenant set', async () => {

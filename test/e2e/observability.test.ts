@@ -140,6 +140,7 @@ it('the metrics tell of the same', async () => {
     'relevo_exchanges_total{outcome="bad_status",kind="fallback",fault="tenant"} 1',
     'relevo_exchange_duration_seconds_count{outcome="replied"} 1',
     'relevo_webhook_duration_seconds_count{outcome="bad_status"} 1',
+    'relevo_recorder_answer_wait_seconds_count 2',
     'relevo_delivery_attempt_duration_seconds_count{status="delivered"} 3',
     'relevo_delivery_retries_total 1',
     'relevo_delivery_delay_seconds_count 3',

@@ -121,6 +121,11 @@ describe("helmet's headers", () => {
     expect(headers.get('access-control-allow-origin')).toBeNull()
   })
 
+  test.each(['/v1/clients', '/v1/no-such'])('no cache keeps %s, which may hold a secret', async (path) => {
+    const { headers } = await fetch(relevo.url + path)
+    expect(headers.get('cache-control')).toBe('no-store')
+  })
+
   test.each(['/api/whatsapp/flows/1/data', '/livez', '/readyz'])('are not on %s', async (path) => {
     const { headers } = await fetch(relevo.url + path, { method: path.startsWith('/api') ? 'POST' : 'GET' })
     expect(headers.get('x-frame-options')).toBeNull()

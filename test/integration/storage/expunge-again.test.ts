@@ -141,6 +141,17 @@ describe('rows that were on their way when their person was expunged', () => {
     expect(await flowResponses()).toHaveLength(1)
   })
 
+  it('are those of the longest exchange after it too: it knew the person before', async () => {
+    const longestMs = 8000
+    await expunge()
+    const createdAt = new Date(Date.now() + longestMs)
+    await insertExchange(sql, workspaceId, { at: createdAt, flowToken })
+    expect(await again()).toBe(1)
+    await replayExchanges(sql, { opened: [opening({ createdAt })], closed: [], deliveries: [] }, async () => {})
+    expect(await exchanges()).toMatchObject([emptied, emptied])
+    expect(await flowResponses()).toEqual([])
+  })
+
   it('are looked for as long as it was said, and no longer', async () => {
     await expunge()
     await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken })

@@ -4,9 +4,29 @@ import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import type { Account } from '../../../src/relay/directory.ts'
 import type { Recorder } from '../../../src/relay/recorder.ts'
 import { createSessions } from '../../../src/relay/sessions.ts'
-import type { Database } from '../../../src/storage/database.ts'
+import { type Database, exchangeConnections } from '../../../src/storage/database.ts'
 
 const account = { workspaceId: 'ws_1' as WorkspaceId, fallsBackToAnswers: false } as Account
+
+it('asks no more where reads past their budget hold every connection: it would only queue behind them', async () => {
+  let statements = 0
+  const unsafe = () => {
+    statements++
+    return new Promise<never>(() => undefined)
+  }
+  const database = { reads: { unsafe }, backend: 'postgres' } as unknown as Database
+  const sessions = createSessions(
+    database,
+    { unsettled: () => undefined } as unknown as Recorder,
+    1,
+    pino({ enabled: false }),
+  )
+  for (let call = 0; call < 2 * exchangeConnections; call++) {
+    const session = await sessions.load(account, { flowToken: `token-${call}`, action: 'init', screen: null })
+    expect(session.found).toBe('late')
+  }
+  expect(statements).toBe(exchangeConnections)
+})
 
 it('reads what is asked for in one turn together, and what has waited for its row apart: little of its budget is left', async () => {
   const statements: string[][] = []
