@@ -20,7 +20,8 @@ export type Clock = () => number
  */
 const idleMs = 4_000
 const hintMarginMs = 1_000
-export const maxIdleMs = 60_000
+/** undici looks each half second: with the age below it stays under 5 min. */
+export const maxIdleMs = 59_000
 /**
  * Takes no further request from this age on. It may then idle for a minute, or carry its last request to that one's deadline
  * (15 s, and 5 s for a late reply), so none lives past 5 min: a name that leads elsewhere by now is looked up and judged again.

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import type { RelayWebhook } from '../../../src/relay/directory.ts'
 import type { ExchangeLedger } from '../../../src/relay/ledger.ts'
-import { type ShedExchange, shedEnding } from '../../../src/relay/shed.ts'
+import { type UnaskedExchange, unaskedEnding } from '../../../src/relay/unasked.ts'
 
 const sorry = '{"screen":"SORRY","data":{}}'
 const answering: RelayWebhook = {
@@ -32,9 +32,9 @@ function shed(webhooks: readonly RelayWebhook[]) {
     ledger: { account, learn } as unknown as ExchangeLedger,
     request,
     metaFlowId: null,
-    shed: 'waited',
   }
-  const { outcome, text } = shedEnding(exchange as unknown as ShedExchange)
+  const end = { outcome: 'overloaded', reason: 'waited' } as const
+  const { outcome, text } = unaskedEnding(exchange as unknown as UnaskedExchange, end)
   return { outcome, text, named }
 }
 
