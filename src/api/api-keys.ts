@@ -59,7 +59,7 @@ export const create = operatorOperation({
   params: pathId('workspace'),
   body: z.strictObject({
     name: text(100),
-    scopes: unique(z.array(z.enum(apiKeyScopes)).min(1)).default([...apiKeyScopes]),
+    scopes: unique(z.array(z.enum(apiKeyScopes)).min(1).max(apiKeyScopes.length)).default([...apiKeyScopes]),
   }),
   response: { 201: newApiKeyBody },
   async handle({ deps, params, body }) {

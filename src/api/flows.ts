@@ -13,7 +13,7 @@ import {
 import { exampleId, exampleList, exampleTimes, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, metaId, pathId, text, unique } from './fields.ts'
-import { flowJson, toldByFlowJson } from './flow-json.ts'
+import { flowJson, toldByNone } from './flow-json.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
 import { created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
 
@@ -89,9 +89,9 @@ export function bodyOf(flow: StoredFlow): z.input<typeof flowBody> {
 }
 
 /** What the body says itself goes before what its Flow JSON tells. */
-function changesOf({ flowJson: document, ...said }: z.output<typeof flowChanges>): FlowChanges {
-  if (document === undefined) return said
-  const told = toldByFlowJson(document)
+function changesOf({ flowJson: given, ...said }: z.output<typeof flowChanges>): FlowChanges {
+  if (given === undefined) return said
+  const told = given ?? toldByNone
   const dataApiVersion = said.dataApiVersion ?? told.dataApiVersion
   return { ...said, ...told, dataApiVersion, jsonVersion: said.jsonVersion ?? told.jsonVersion }
 }

@@ -3,7 +3,7 @@ import { ApiError, type ApiErrorCode, apiErrorCodes } from '../domain/errors.ts'
 import { replayedHeader } from './idempotency.ts'
 import type { JsonSchema, SchemaBook } from './openapi-schemas.ts'
 import type { Example } from './operation.ts'
-import { problemAnswer, problemType } from './problem.ts'
+import { mostFaults, problemAnswer, problemType } from './problem.ts'
 import type { Route } from './routes.ts'
 
 const problemBody = z
@@ -18,7 +18,7 @@ const problemBody = z
     errors: z
       .array(z.object({ path: z.string().describe('dotted; empty for the whole body'), message: z.string() }))
       .optional()
-      .describe('bad input, member by member'),
+      .describe(`bad input, member by member: the first ${mostFaults}`),
   })
   .describe('Problem details (RFC 9457).')
   .meta({ id: 'Problem' })

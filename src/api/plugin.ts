@@ -1,7 +1,7 @@
 import helmet from '@fastify/helmet'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ApiError, invalidBody } from '../domain/errors.ts'
-import { decodeUtf8, isTooDeep, maxJsonDepth } from '../domain/json.ts'
+import { decodeUtf8, hasTooManyValues, isTooDeep, maxJsonDepth, maxJsonValues } from '../domain/json.ts'
 import { actorOf, type Caller, makeIdentify } from './caller.ts'
 import { keepSweeping } from './idempotency.ts'
 import { registerDocs } from './openapi-page.ts'
@@ -72,6 +72,7 @@ function readJsonOnly(v1: FastifyInstance): void {
     if (bytes.length === 0) return done(null, undefined)
     const json = decodeUtf8(bytes)
     if (json === null) return done(invalidBody('is not valid UTF-8'))
+    if (hasTooManyValues(json)) return done(invalidBody(`has more than ${maxJsonValues} values`))
     // Deeper documents parse, but cannot be written again without risk to the stack.
     if (isTooDeep(json)) return done(invalidBody(`nests deeper than ${maxJsonDepth}`))
     return parse(request, json, done)

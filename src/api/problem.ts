@@ -4,7 +4,8 @@ import { ApiError, type ApiErrorCode, apiErrorCodes, type InputFault, invalidBod
 import { StorageError } from '../storage/database.ts'
 import { jsonAnswer, type SentAnswer, sendAnswer } from './answer.ts'
 
-const mostFaults = 20
+/** Told of one request. */
+export const mostFaults = 20
 // Names of unknown members come from the caller: enough to find them by, too short for a document.
 const longestName = 100
 
@@ -65,21 +66,21 @@ export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply 
   return sendAnswer(reply, problemAnswer(error))
 }
 
-/** All faults of one request. */
+/** The first faults of one request; there may be more than are given. */
 export function inputProblem(faults: readonly InputFault[]): ApiError {
   const [first] = faults
   const named = first ? `${first.path === '' ? 'the body' : first.path}: ${first.message}` : 'the request is not valid'
-  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : ''
+  const others = faults.length > mostFaults ? `at least ${mostFaults}` : faults.length - 1
+  const more = faults.length > 1 ? ` (and ${others} more)` : ''
   return new ApiError('invalid_input', named + more, faults.slice(0, mostFaults))
 }
 
-/** The faults that a schema found. Its messages say what is expected, never what came. */
-export function faultsOf(error: z.ZodError): InputFault[] {
-  return error.issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((name) => ({ path: pathOf([...issue.path, name]), message: 'is not known here' }))
-      : [{ path: pathOf(issue.path), message: issue.message }],
-  )
+/** The faults that a schema found, as they are asked for: a body may have a million. Its messages say what is expected, never what came. */
+export function* faultsOf(error: z.ZodError): Generator<InputFault> {
+  for (const issue of error.issues) {
+    if (issue.code !== 'unrecognized_keys') yield { path: pathOf(issue.path), message: issue.message }
+    else for (const name of issue.keys) yield { path: pathOf([...issue.path, name]), message: 'is not known here' }
+  }
 }
 
 function pathOf(path: readonly PropertyKey[]): string {

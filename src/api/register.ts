@@ -9,7 +9,7 @@ import { audited, logOfOperatorCall } from './audit.ts'
 import { actorOf, type Caller } from './caller.ts'
 import { idempotencyHeader, idempotencyKeyPattern, once } from './idempotency.ts'
 import type { Answer, ApiDeps } from './operation.ts'
-import { faultsOf, inputProblem, isOurs, problemAnswer, problemOf } from './problem.ts'
+import { faultsOf, inputProblem, isOurs, mostFaults, problemAnswer, problemOf } from './problem.ts'
 import type { Route } from './routes.ts'
 
 export const prefix = '/v1'
@@ -103,7 +103,8 @@ function readInput(route: Route, caller: Caller, request: FastifyRequest) {
   const faults: InputFault[] = []
   const read = (schema: z.ZodType, value: unknown) => {
     const result = schema.safeParse(value)
-    if (!result.success) faults.push(...faultsOf(result.error))
+    // One more than are told, so that it is known that there are more.
+    if (!result.success) faults.push(...faultsOf(result.error).take(mostFaults + 1))
     return result.data
   }
   if (route.tenancy === 'workspace' && caller.kind === 'operator' && !headerOf(request, workspaceHeader)) {

@@ -9,7 +9,7 @@ import { webhookHeaders } from './webhook-headers.ts'
 const members = {
   name: text(100),
   url: text(2048),
-  events: unique(z.array(z.enum(subscribableEvents)).min(1)),
+  events: unique(z.array(z.enum(subscribableEvents)).min(1).max(subscribableEvents.length)),
   active: z.boolean(),
   headers: webhookHeaders.nullable(),
   flowIds: unique(z.array(reference).min(1).max(100)).nullable().describe('only events of these flows; null: of all'),

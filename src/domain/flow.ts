@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { isObject, type JsonObject } from './json.ts'
 
 export const flowStatuses = ['DRAFT', 'PUBLISHED', 'DEPRECATED', 'BLOCKED', 'THROTTLED'] as const
 export type FlowStatus = (typeof flowStatuses)[number]
@@ -35,14 +35,11 @@ export interface Flow {
   readonly lastSyncAt: Date | null
 }
 
-/** What we read of a Flow JSON; the rest is Meta's business and kept as it is. */
-export const flowJsonSchema = z.looseObject({
-  version: z.string(),
-  data_api_version: z.string().optional(),
-  routing_model: z.record(z.string(), z.array(z.string())).optional(),
-  screens: z.array(z.looseObject({ id: z.string().min(1) })).min(1),
-})
-export type FlowJson = z.infer<typeof flowJsonSchema>
+/**
+ * Of a Flow JSON that is read. Every relay keeps the screens of every flow and looks through them for an exchange; no flow that people
+ * go through comes near these.
+ */
+export const flowJsonBounds = { screens: 1000, screenIdLength: 200, routes: 10_000, versionLength: 20 } as const
 
 export interface FlowJsonFacts {
   readonly jsonVersion: string
@@ -51,8 +48,71 @@ export interface FlowJsonFacts {
   readonly firstScreen: string
 }
 
+/** `path`: the members that lead to what is wrong. `message` goes on from it. */
+export interface FlowJsonFault {
+  readonly path: readonly (string | number)[]
+  readonly message: string
+}
+
+/** What we read of a Flow JSON; the rest is Meta's business. */
+interface ReadableFlowJson {
+  readonly version: string
+  readonly data_api_version?: string
+  readonly routing_model?: Readonly<Record<string, readonly string[]>>
+  readonly screens: readonly { readonly id: string }[]
+}
+
+/** A document of 10 MB may have a million. */
+const mostFaults = 20
+
+/** The facts, or null and the first faults of a document that does not tell them. */
+export function readFlowJson(document: JsonObject): {
+  readonly facts: FlowJsonFacts | null
+  readonly faults: readonly FlowJsonFault[]
+} {
+  const faults = faultsIn(document).take(mostFaults).toArray()
+  return { facts: faults.length === 0 ? factsOf(document as unknown as ReadableFlowJson) : null, faults }
+}
+
+/** Found as they are asked for. */
+function* faultsIn({ version, data_api_version, screens, routing_model }: JsonObject): Generator<FlowJsonFault> {
+  const { versionLength, screenIdLength, screens: mostScreens } = flowJsonBounds
+  const versionMessage = `must be a string of at most ${versionLength} characters`
+  if (!isTextOf(version, 0, versionLength)) yield { path: ['version'], message: versionMessage }
+  if (data_api_version !== undefined && !isTextOf(data_api_version, 0, versionLength)) {
+    yield { path: ['data_api_version'], message: versionMessage }
+  }
+  yield* faultsInRoutes(routing_model)
+  if (!Array.isArray(screens) || screens.length === 0 || screens.length > mostScreens) {
+    yield { path: ['screens'], message: `must be a list of 1 to ${mostScreens} screens` }
+    return
+  }
+  for (const [index, screen] of screens.entries()) {
+    if (isObject(screen) && isTextOf(screen.id, 1, screenIdLength)) continue
+    yield { path: ['screens', index, 'id'], message: `must be a string of 1 to ${screenIdLength} characters` }
+  }
+}
+
+function* faultsInRoutes(model: unknown): Generator<FlowJsonFault> {
+  if (model === undefined) return
+  if (!isObject(model)) return yield { path: ['routing_model'], message: 'must be an object' }
+  let left: number = flowJsonBounds.routes
+  for (const [from, targets] of Object.entries(model)) {
+    left -= 1 + (Array.isArray(targets) ? targets.length : 0)
+    if (left < 0) {
+      return yield { path: ['routing_model'], message: `must be at most ${flowJsonBounds.routes} routes` }
+    }
+    const isList = Array.isArray(targets) && targets.every((to) => typeof to === 'string')
+    if (!isList) yield { path: ['routing_model', from], message: 'must be a list of screens' }
+  }
+}
+
+function isTextOf(value: unknown, min: number, max: number): boolean {
+  return typeof value === 'string' && value.length >= min && value.length <= max
+}
+
 /** The first screen is the first that no other leads to (the entry screen of the routing model), else the first listed. */
-export function readFlowJson(flowJson: FlowJson): FlowJsonFacts {
+function factsOf(flowJson: ReadableFlowJson): FlowJsonFacts {
   const screens = flowJson.screens.map((screen) => screen.id)
   const routes = Object.entries(flowJson.routing_model ?? {})
   const reached = new Set(routes.flatMap(([from, targets]) => targets.filter((to) => to !== from)))

@@ -1,6 +1,9 @@
 /** JSON nested deeper than this is not read: contract.md §3. */
 export const maxJsonDepth = 200
 
+/** A body with more values than this is not read: the event loop would stand still for it. A Flow JSON of 10 MB is mostly images. */
+export const maxJsonValues = 200_000
+
 export type JsonObject = Readonly<Record<string, unknown>>
 
 export function isObject(value: unknown): value is JsonObject {
@@ -35,7 +38,7 @@ export function parseJsonObject(json: string): JsonObject | null {
 
 /** True if JSON text nests deeper than {@link maxJsonDepth}. Counts brackets outside strings; says nothing about validity. */
 export function isTooDeep(json: string): boolean {
-  if (json.length <= 2 * maxJsonDepth || opensFewer(json)) return false
+  if (json.length <= 2 * maxJsonDepth || hasFewer(json, ['{', '['], maxJsonDepth)) return false
   let depth = 0
   let inString = false
   for (let i = 0; i < json.length; i++) {
@@ -51,13 +54,35 @@ export function isTooDeep(json: string): boolean {
   return false
 }
 
-/** Whether there are too few opening brackets to be too deep, those in strings counted too: found without looking at each character. */
-function opensFewer(json: string): boolean {
-  let left = maxJsonDepth
-  for (const bracket of ['{', '[']) {
-    for (let at = json.indexOf(bracket); at >= 0; at = json.indexOf(bracket, at + 1)) {
+/** Whether the marks occur at most `most` times, in strings too: found without looking at each character. */
+function hasFewer(json: string, marks: readonly string[], most: number): boolean {
+  let left = most
+  for (const mark of marks) {
+    for (let at = json.indexOf(mark); at >= 0; at = json.indexOf(mark, at + 1)) {
       if (--left < 0) return false
     }
   }
   return true
+}
+
+/** True if JSON text has more than {@link maxJsonValues} members and items in all. Counts commas outside strings; says nothing about validity. */
+export function hasTooManyValues(json: string): boolean {
+  if (json.length <= 2 * maxJsonValues || hasFewer(json, [','], maxJsonValues - 1)) return false
+  let left = maxJsonValues
+  for (let i = 0; i < json.length; i++) {
+    const code = json.charCodeAt(i)
+    if (code === 0x22) i = endOfString(json, i)
+    else if (code === 0x2c && --left <= 0) return true
+  }
+  return false
+}
+
+/** Where the string ends that begins at `start`: at its closing quote, or past the text. */
+function endOfString(json: string, start: number): number {
+  for (let i = start + 1; i < json.length; i++) {
+    const code = json.charCodeAt(i)
+    if (code === 0x5c) i++
+    else if (code === 0x22) return i
+  }
+  return json.length
 }

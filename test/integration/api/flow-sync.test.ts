@@ -110,6 +110,17 @@ test('a change of the Flow JSON alone is one, and a flow that Meta no longer lis
   expect(flows.has(deleted)).toBe(true)
 })
 
+test('a Flow JSON over the bounds is kept and tells nothing', async () => {
+  const { wabaId } = await under.makeWaba()
+  const id = nextNumber()
+  const large = { ...flowJson, screens: Array(1001).fill({ id: 'A' }) }
+  under.fake.model.addFlow(wabaId, id, { json_version: '7.1', flowJson: JSON.stringify(large) })
+  expect((await sync(wabaId)).body).toEqual({ ...none, created: 1 })
+  const flow = (await flowsOf(wabaId)).get(id)
+  expect(flow).toMatchObject({ name: `flow ${id}`, jsonVersion: '7.1', screens: null })
+  expect((await under.workspace.get(`/v1/flows/${flow?.id}`)).body.flowJson).toEqual(large)
+})
+
 describe('what cannot be read whole', () => {
   test('is named with its step; the rest is synced', async () => {
     const { wabaId } = await under.makeWaba()

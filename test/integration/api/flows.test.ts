@@ -72,6 +72,13 @@ test.each([
   ['no screens', { version: '7.1' }, 'flowJson.screens'],
   ['an empty list of screens', { version: '7.1', screens: [] }, 'flowJson.screens'],
   ['a screen without an id', { version: '7.1', screens: [{}] }, 'flowJson.screens.0.id'],
+  ['more screens than are read', { version: '7.1', screens: Array(60_000).fill({ id: '' }) }, 'flowJson.screens'],
+  ['a screen id of 201 characters', { version: '7.1', screens: [{ id: 'A'.repeat(201) }] }, 'flowJson.screens.0.id'],
+  [
+    'more routes than are read',
+    { version: '7.1', screens: [{ id: 'A' }], routing_model: { A: Array(150_000).fill(5) } },
+    'flowJson.routing_model',
+  ],
   ['NUL in a screen id', { version: '7.1', screens: [{ id: 'A\0' }] }, 'flowJson'],
   ['a version that is a number', { version: 7.1, screens: [{ id: 'A' }] }, 'flowJson.version'],
 ])('400 for a Flow JSON with %s', async (_name, document, path) => {

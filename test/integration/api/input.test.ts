@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type ApiRequest, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { type ApiRequest, adminToken, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { nextPhoneNumber } from './samples.ts'
 
 let api: TestApi
@@ -75,6 +75,55 @@ test('a document in the place of a member name is not repeated', async () => {
   expect(answer.text.length).toBeLessThan(600)
   const many = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`member${i}`, 1]))
   expect((await post({ body: many })).body.errors).toHaveLength(20)
+})
+
+const mebibyte = 1024 * 1024
+const distinct = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`m${i.toString(36)}`, 5]))
+const webhook = { name: 'x', url: 'https://backend.test/flows', events: ['whatsapp.flows.init'] }
+
+test.each([
+  ['items of a list', '/v1/webhooks', { ...webhook, events: Array(150_000).fill('x') }, ['events']],
+  ['ids of a list', '/v1/webhooks', { ...webhook, flowIds: Array(150_000).fill(5) }, ['flowIds']],
+  ['headers', '/v1/webhooks', { ...webhook, headers: distinct(90_000) }, ['headers']],
+  ['app secrets', '/v1/wabas', { wabaId: '1', appSecrets: Array(150_000).fill('') }, ['appSecrets']],
+  [
+    'objects of a list',
+    '/v1/flows/x/messages',
+    { clientId: 'x', type: 'template', template: { name: 'x', language: 'es', components: Array(150_000).fill(1) } },
+    ['template.components'],
+  ],
+])('a body with a hundred thousand wrong %s is told once, and not item by item', async (_name, path, body, paths) => {
+  const raw = JSON.stringify(body)
+  expect(raw.length).toBeLessThan(mebibyte)
+  const answer = await post({ raw }, path)
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors.map((fault: { path: string }) => fault.path)).toEqual(paths)
+})
+
+test('so is an API key with a hundred thousand scopes', async () => {
+  const path = `/v1/workspaces/${workspace.id}/api-keys`
+  const body = { name: 'x', scopes: Array(120_000).fill('x') }
+  const answer = await api.call('POST', path, { token: adminToken, body })
+  expect(answer.body.errors).toMatchObject([{ path: 'scopes' }])
+})
+
+test('400 for a hundred thousand members that are not known: twenty are told', async () => {
+  const answer = await post({ body: distinct(90_000) })
+  expect(answer.status).toBe(400)
+  expect(answer.body.errors).toHaveLength(20)
+  expect(answer.body.detail).toMatch(/\(and at least 20 more\)$/)
+})
+
+test('a body of more than 200,000 values is not read', async () => {
+  for (const raw of [
+    `{"name":[${Array(200_001).fill(0).join(',')}]}`,
+    `{"flowJson":{"a":[${Array(900_000).fill('{"id":"s"}').join(',')}]}}`,
+  ]) {
+    const answer = await post({ raw }, '/v1/flows')
+    expect(answer.status).toBe(400)
+    expect(answer.body.errors).toEqual([{ path: '', message: 'has more than 200000 values' }])
+  }
 })
 
 test.each(['0', '101', '-1', '1.5', 'ten', '', '1&limit=2'])('400 for limit=%s', async (limit) => {

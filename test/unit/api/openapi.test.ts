@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { describeApi } from '../../../src/api/openapi.ts'
 import { namesOfItems, operationIdOf, pathTemplate } from '../../../src/api/openapi-names.ts'
 import { SchemaBook } from '../../../src/api/openapi-schemas.ts'
-import type { Route } from '../../../src/api/routes.ts'
+import { type Route, routes } from '../../../src/api/routes.ts'
+import { isObject } from '../../../src/domain/json.ts'
 
 const item = z.object({ id: z.string(), createdAt: z.iso.datetime() })
 const list = z.object({ data: z.array(item), nextCursor: z.string().nullable() })
@@ -39,6 +41,31 @@ describe('operation ids', () => {
   it('stand on paths as OpenAPI writes them', () => {
     expect(pathTemplate('/v1/workspaces/:id/api-keys/:keyId')).toBe('/v1/workspaces/{id}/api-keys/{keyId}')
   })
+})
+
+/** Where lists and dictionaries stand whose length nothing bounds: each item of a body of a mebibyte would be judged, and be a fault. */
+function unboundedIn(schema: unknown, path: string): string[] {
+  if (Array.isArray(schema)) return schema.flatMap((part, index) => unboundedIn(part, `${path}.${index}`))
+  if (!isObject(schema)) return []
+  const judgesMembers = isObject(schema.additionalProperties) && Object.keys(schema.additionalProperties).length > 0
+  const isUnbounded =
+    (schema.type === 'array' && schema.maxItems === undefined) || (judgesMembers && schema.maxProperties === undefined)
+  const { example: _example, ...parts } = schema
+  return [
+    ...(isUnbounded ? [path] : []),
+    ...Object.entries(parts).flatMap(([name, part]) => unboundedIn(part, `${path}.${name}`)),
+  ]
+}
+
+it('every list and dictionary that a call may give has a bound', () => {
+  const { paths } = describeApi(routes)
+  const unbounded = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.entries(operations).flatMap(([method, operation]) => {
+      const { requestBody, parameters } = operation as Record<string, unknown>
+      return unboundedIn([requestBody, parameters], `${method} ${path}`)
+    }),
+  )
+  expect(unbounded).toEqual([])
 })
 
 describe('schemas', () => {

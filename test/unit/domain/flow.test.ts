@@ -1,19 +1,27 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Flow, flowJsonSchema, readFlowJson, tellFlow } from '../../../src/domain/flow.ts'
+import { type Flow, type FlowJsonFacts, flowJsonBounds, readFlowJson, tellFlow } from '../../../src/domain/flow.ts'
 import { flow } from './samples.ts'
 
+const factsOf = (flowJson: Record<string, unknown>): FlowJsonFacts => {
+  const { facts, faults } = readFlowJson(flowJson)
+  if (facts === null) throw new Error(JSON.stringify(faults))
+  return facts
+}
 const read = (screens: string[], routing_model?: Record<string, string[]>) => {
   const listed = screens.map((id) => ({ id }))
-  return readFlowJson(
-    flowJsonSchema.parse({ version: '7.1', screens: listed, ...(routing_model && { routing_model }) }),
-  )
+  return factsOf({ version: '7.1', screens: listed, ...(routing_model && { routing_model }) })
+}
+const faultPaths = (flowJson: Record<string, unknown>) => {
+  const { facts, faults } = readFlowJson(flowJson)
+  expect(facts === null).toBe(faults.length > 0)
+  return faults.map(({ path }) => path.join('.'))
 }
 
 describe('readFlowJson', () => {
   it('gives versions and screens', () => {
     const screens = [{ id: 'A', title: 'x', layout: {} }, { id: 'B' }]
-    expect(readFlowJson(flowJsonSchema.parse({ version: '7.1', data_api_version: '3.0', screens }))).toEqual({
+    expect(factsOf({ version: '7.1', data_api_version: '3.0', screens })).toEqual({
       jsonVersion: '7.1',
       dataApiVersion: '3.0',
       screens: ['A', 'B'],
@@ -51,14 +59,47 @@ describe('readFlowJson', () => {
     )
   })
 
+  const screens = [{ id: 'A' }]
   it.each([
-    {},
-    { version: '7.1' },
-    { version: '7.1', screens: [] },
-    { version: '7.1', screens: [{ id: '' }] },
-    { version: 7, screens: [{ id: 'A' }] },
-  ])('refuses %j', (flowJson) => {
-    expect(flowJsonSchema.safeParse(flowJson).success).toBe(false)
+    [{}, ['version', 'screens']],
+    [{ version: '7.1' }, ['screens']],
+    [{ version: '7.1', screens: [] }, ['screens']],
+    [{ version: '7.1', screens: {} }, ['screens']],
+    [
+      { version: '7.1', screens: [{ id: '' }, null, { id: 'A' }, { id: 5 }] },
+      ['screens.0.id', 'screens.1.id', 'screens.3.id'],
+    ],
+    [{ version: 7, screens }, ['version']],
+    [{ version: '7.1', data_api_version: null, screens }, ['data_api_version']],
+    [{ version: '7.1', routing_model: [], screens }, ['routing_model']],
+    [{ version: '7.1', routing_model: { A: 'B', B: [5], C: ['A'] }, screens }, ['routing_model.A', 'routing_model.B']],
+  ])('refuses %j', (flowJson, paths) => {
+    expect(faultPaths(flowJson)).toEqual(paths)
+  })
+
+  it('takes as much as its bounds say, and no more', () => {
+    const { versionLength, screenIdLength, screens: mostScreens, routes: mostRoutes } = flowJsonBounds
+    const names = (count: number) => Array.from({ length: count }, (_, index) => `S${index}`)
+    const listed = (count: number) => names(count).map((id) => ({ id }))
+    const version = 'x'.repeat(versionLength)
+    const id = 'x'.repeat(screenIdLength)
+    // One route for the list itself.
+    const model = (count: number) => ({ A: names(count - 1) })
+    expect(
+      faultPaths({ version, data_api_version: version, screens: [{ id }], routing_model: model(mostRoutes) }),
+    ).toEqual([])
+    expect(faultPaths({ version, screens: listed(mostScreens) })).toEqual([])
+    expect(faultPaths({ version: `${version}x`, screens })).toEqual(['version'])
+    expect(faultPaths({ version, data_api_version: `${version}x`, screens })).toEqual(['data_api_version'])
+    expect(faultPaths({ version, screens: listed(mostScreens + 1) })).toEqual(['screens'])
+    expect(faultPaths({ version, screens: [{ id: `${id}x` }] })).toEqual(['screens.0.id'])
+    expect(faultPaths({ version, screens, routing_model: model(mostRoutes + 1) })).toEqual(['routing_model'])
+    const entries = Object.fromEntries(names(mostRoutes + 1).map((name) => [name, []]))
+    expect(faultPaths({ version, screens, routing_model: entries })).toEqual(['routing_model'])
+  })
+
+  it('stops at the twentieth fault', () => {
+    expect(faultPaths({ version: '7.1', screens: Array.from({ length: 500 }, () => ({})) })).toHaveLength(20)
   })
 })
 

@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodeUtf8, isObject, isTooDeep, maxJsonDepth, parseJson, parseJsonObject } from '../../../src/domain/json.ts'
+import {
+  decodeUtf8,
+  hasTooManyValues,
+  isObject,
+  isTooDeep,
+  maxJsonDepth,
+  maxJsonValues,
+  parseJson,
+  parseJsonObject,
+} from '../../../src/domain/json.ts'
 
 /** The plain model: containers around containers. */
 function depthOf(value: unknown): number {
@@ -94,5 +103,24 @@ describe('reading', () => {
     )
     expect(decodeUtf8(Buffer.from('\ufeffa'))).toBe('\ufeffa')
     for (const hex of ['ff', 'c3', 'c080', 'eda080', 'f5808080']) expect(decodeUtf8(Buffer.from(hex, 'hex'))).toBeNull()
+  })
+})
+
+describe('hasTooManyValues', () => {
+  const zeros = (count: number) => Array(count).fill(0).join(',')
+  it('counts members and items at any depth', () => {
+    expect(hasTooManyValues(`[${zeros(maxJsonValues)}]`)).toBe(false)
+    expect(hasTooManyValues(`[${zeros(maxJsonValues + 1)}]`)).toBe(true)
+    const members = (count: number) => Array.from({ length: count }, (_, index) => `"${index}":0`).join(',')
+    expect(hasTooManyValues(`{"a":[${zeros(maxJsonValues / 2)}],${members(maxJsonValues / 2)}}`)).toBe(false)
+    expect(hasTooManyValues(`{"a":[${zeros(maxJsonValues / 2)}],"b":{${members(maxJsonValues / 2)}},"c":0}`)).toBe(true)
+  })
+
+  it('does not count what stands in strings', () => {
+    const commas = ','.repeat(maxJsonValues + 1)
+    expect(hasTooManyValues(`["${commas}"]`)).toBe(false)
+    expect(hasTooManyValues(`["\\"${commas}"]`)).toBe(false)
+    expect(hasTooManyValues(`["\\\\",${zeros(maxJsonValues)}]`)).toBe(true)
+    expect(hasTooManyValues(`["${commas}`)).toBe(false)
   })
 })
