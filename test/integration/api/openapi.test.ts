@@ -85,6 +85,20 @@ describe('the document', () => {
     expect(await response.json()).toEqual(document)
   })
 
+  test('is written once: the same bytes under the same tag, and none to whoever has them', async () => {
+    const tags = new Set<string | null>()
+    for (const path of ['/openapi.json', '/docs/json']) {
+      const answer = await fetch(relevo.url + path)
+      const tag = answer.headers.get('etag') ?? ''
+      tags.add(tag)
+      expect(tag).toMatch(/^"[\w-]{43}"$/)
+      const again = await fetch(relevo.url + path, { headers: { 'if-none-match': tag } })
+      expect([again.status, await again.text()]).toEqual([304, ''])
+    }
+    expect(tags.size).toBe(1)
+    expect((await fetch(`${relevo.url}/docs/yaml`)).status).toBe(404)
+  })
+
   test('has its copy in docs/openapi.json', async () => {
     const copy = await readFile(join(import.meta.dirname, '../../../docs/openapi.json'), 'utf8')
     expect(JSON.parse(copy), 'run npm run docs').toEqual(document)
