@@ -18,7 +18,7 @@ import type { Page } from '../storage/workspaces.ts'
 import { exampleDeliveryId, exampleExchangeId, exampleId, exampleList, exampleTime } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, reference, since, until, uuidPattern } from './fields.ts'
-import { listOf, pageMembers } from './list.ts'
+import { cutInLists, listOf, pageMembers } from './list.ts'
 import { isEmptyLog, logPageOf, pageMayBeShort } from './log-page.ts'
 import { type ApiDeps, ok, workspaceOperation } from './operation.ts'
 import { sentBody } from './sent-body.ts'
@@ -31,7 +31,7 @@ const deliveryBody = z.object({
   webhookId: z.string(),
   eventId: z.string().describe("the envelope's `id`; of an exchange's event the exchange's"),
   event: z.enum(sentEvents),
-  resourceId: z.string().nullable().describe('the flow token, or the id of a flow; null once emptied'),
+  resourceId: z.string().nullable().describe(`the flow token, or the id of a flow; null once emptied; ${cutInLists}`),
   flowId: z.string().nullable(),
   clientId: z.string().nullable(),
   status: z

@@ -11,7 +11,7 @@ import type { Page } from '../storage/workspaces.ts'
 import { exampleExchangeId, exampleId, exampleList, exampleTime, exampleWabaId } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, reference, since, text, until, uuidPattern } from './fields.ts'
-import { listOf, pageMembers } from './list.ts'
+import { cutInLists, listOf, pageMembers } from './list.ts'
 import { isEmptyLog, logPageOf, pageMayBeShort } from './log-page.ts'
 import { ok, workspaceOperation } from './operation.ts'
 import { jsonOrText, sentBody } from './sent-body.ts'
@@ -23,8 +23,8 @@ const exchangeBody = z.object({
   createdAt: isoTime,
   wabaId: z.string(),
   event: z.string().nullable(),
-  action: z.string().nullable(),
-  screen: z.string().nullable(),
+  action: z.string().nullable().describe(cutInLists),
+  screen: z.string().nullable().describe(cutInLists),
   outcome: z.enum(outcomeNames).nullable(),
   reason: z
     .string()
@@ -32,7 +32,7 @@ const exchangeBody = z.object({
     .describe(
       '`interrupted` where the process died before the answer; `waited` or `in_flight` where Relevo itself had too much to do to ask the webhook; else null',
     ),
-  flowToken: z.string().nullable(),
+  flowToken: z.string().nullable().describe(cutInLists),
   flowId: z.string().nullable(),
   clientId: z.string().nullable(),
   webhookId: z.string().nullable(),

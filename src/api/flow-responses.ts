@@ -15,7 +15,7 @@ import type { Page } from '../storage/workspaces.ts'
 import { exampleId, exampleList, exampleTime, exampleTimes } from './example.ts'
 import { found, requireNamed } from './existence.ts'
 import { iso, isoTime, pathId, phoneNumber, reference, text, time } from './fields.ts'
-import { byId, listOf, pageMembers, pageOf } from './list.ts'
+import { byId, cutInLists, listOf, pageMembers, pageOf } from './list.ts'
 import { created, ok, workspaceOperation } from './operation.ts'
 
 const flowToken = text(4096)
@@ -55,7 +55,7 @@ const flowResponseChanges = z
 
 const flowResponseBody = z.object({
   id: z.string(),
-  flowToken: z.string(),
+  flowToken: z.string().describe(cutInLists),
   status: z.enum(flowResponseStatuses),
   sendStatus: z
     .enum(sendStatuses)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { longestListed } from '../storage/listed-text.ts'
 import type { Page } from '../storage/workspaces.ts'
 
 const limit = z.coerce.number().int().min(1).max(100).default(20).describe('items of a page')
@@ -21,6 +22,9 @@ export const pageMembers = (positionForm: PositionForm) => ({ limit, cursor: cur
 
 export const listOf = <Item extends z.ZodType>(item: Item) =>
   z.object({ data: z.array(item), nextCursor: z.string().nullable().describe('null: this is the last page') })
+
+/** Of members that a phone may have made long. */
+export const cutInLists = `in a list at most its first ${longestListed} characters`
 
 interface ListQuery {
   readonly limit: number

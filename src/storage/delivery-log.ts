@@ -4,13 +4,15 @@ import type { DeliveryStatus } from '../domain/delivery.ts'
 import type { WebhookEvent } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Queryable, storing, type Transaction } from './database.ts'
+import { listed } from './listed-text.ts'
 import { type LogPage, readLog, type SearchBounds, searchLog } from './log-search.ts'
 import { attempts, deliveries } from './schema.ts'
 import { idSlackMs, madeWithin, type TimeSpan } from './time-span.ts'
 import type { Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, flowTokenDigest: _digest, ...columns } = getTableColumns(deliveries)
-const { envelope: _envelope, ...columnsOfList } = columns
+const { envelope: _envelope, ...columnsOfSummary } = columns
+const columnsOfList = { ...columnsOfSummary, resourceId: listed(deliveries.resourceId) }
 const { workspaceId: _ofAttempt, deliveryId: _deliveryId, ...columnsOfAttempt } = getTableColumns(attempts)
 
 /** A delivery with the bytes of its attempts. */
@@ -26,7 +28,7 @@ export interface DeliveryFilter extends TimeSpan {
   readonly eventId?: string | undefined
 }
 
-/** Newest first. */
+/** Newest first, flow tokens cut to what a list shows. */
 export function listDeliveries(
   queryable: Queryable,
   workspaceId: WorkspaceId,

@@ -2,6 +2,7 @@ import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { type Queryable, storing, type Transaction } from './database.ts'
+import { listed } from './listed-text.ts'
 import { type LogPage, readLog, type SearchBounds, searchLog } from './log-search.ts'
 import { exchanges } from './schema.ts'
 import { madeWithin, type TimeSpan } from './time-span.ts'
@@ -14,8 +15,14 @@ const {
   answer: _answer,
   answerScreen: _screen,
   attempt: _attempt,
-  ...columnsOfList
+  ...columnsOfSummary
 } = columns
+const columnsOfList = {
+  ...columnsOfSummary,
+  action: listed(exchanges.action),
+  screen: listed(exchanges.screen),
+  flowToken: listed(exchanges.flowToken),
+}
 
 /** An exchange with the bytes that were sent: to the webhook (`envelope`) and to Meta before encryption (`answer`). */
 export type RecordedExchange = Omit<typeof exchanges.$inferSelect, 'workspaceId' | 'flowTokenDigest'>
@@ -28,7 +35,7 @@ export interface ExchangeFilter extends TimeSpan {
   readonly webhookId?: string | undefined
 }
 
-/** Newest first. */
+/** Newest first, texts that a phone chose cut to what a list shows. */
 export function listExchanges(
   queryable: Queryable,
   workspaceId: WorkspaceId,

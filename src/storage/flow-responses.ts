@@ -3,10 +3,12 @@ import { defaultLifetimeMs, type FlowResponse } from '../domain/flow-response.ts
 import { newId, type WorkspaceId } from '../domain/ids.ts'
 import { clientIdOf } from './clients.ts'
 import { type Queryable, storing, transaction } from './database.ts'
+import { listed } from './listed-text.ts'
 import { flowResponses } from './schema.ts'
 import { existing, only, type Page } from './workspaces.ts'
 
 const { workspaceId: _workspaceId, flowTokenDigest: _digest, ...columns } = getTableColumns(flowResponses)
+const columnsOfList = { ...columns, flowToken: listed(flowResponses.flowToken) }
 
 export const sendStatuses = ['sending', 'sent', 'failed', 'unknown'] as const
 export type SendStatus = (typeof sendStatuses)[number]
@@ -134,7 +136,7 @@ export function findFlowResponse(
   })
 }
 
-/** Newest first. With a flow token: its row alone, if there is one. */
+/** Newest first, flow tokens cut to what a list shows. With a flow token: its row alone, if there is one. */
 export function listFlowResponses(
   queryable: Queryable,
   workspaceId: WorkspaceId,
@@ -143,7 +145,7 @@ export function listFlowResponses(
 ): Promise<StoredFlowResponse[]> {
   return storing('list flow responses', () =>
     queryable.orm
-      .select(columns)
+      .select(columnsOfList)
       .from(flowResponses)
       .where(
         and(

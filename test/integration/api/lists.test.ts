@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sha256 } from '../../../src/crypto/digest.ts'
 import { adminToken, type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
-import { channelInput, insertExchange, nextNumber, nextPhoneNumber, webhookInput } from './samples.ts'
+import { channelInput, insertDelivery, insertExchange, nextNumber, nextPhoneNumber, webhookInput } from './samples.ts'
 
 let api: TestApi
 let workspace: TestWorkspace
@@ -89,4 +90,38 @@ test('lists hold the own workspace alone', async () => {
   for (const path of Object.keys(makers).filter((name) => name !== '/v1/workspaces' && name !== 'api-keys')) {
     expect((await fresh.get(path)).body.data).toEqual([])
   }
+})
+
+test('texts that a phone made long are cut in lists alone; flow tokens are found whole', async () => {
+  const flowToken = `${'\u{1f98a}'.repeat(4096)}${'t'.repeat(100_000)}`
+  const cut = '\u{1f98a}'.repeat(4096)
+  const flowTokenDigest = sha256(flowToken)
+  const long = { flowToken, flowTokenDigest, screen: 'S'.repeat(100_000), action: 'A'.repeat(100_000) }
+  const exchangeId = await insertExchange(api, workspace, long)
+  const deliveryId = await insertDelivery(api, workspace, { resourceId: flowToken, flowTokenDigest })
+  const { id: flowResponseId } = await workspace.make('/v1/flow-responses', { flowToken: cut })
+  await api.database.sql`
+    update flow_responses set flow_token = ${flowToken}, flow_token_digest = ${flowTokenDigest} where id = ${flowResponseId}`
+  const both = async (path: string, id: string, members: readonly string[]) => {
+    const { body: listed } = await workspace.get(path)
+    const { body: whole } = await workspace.get(`${path}/${id}`)
+    const item = listed.data.find((it: Json) => it.id === id)
+    return [item, whole].map((it) => Object.fromEntries(members.map((member) => [member, it[member]])))
+  }
+  expect(await both('/v1/exchanges', exchangeId, ['flowToken', 'screen', 'action'])).toEqual([
+    { flowToken: cut, screen: 'S'.repeat(4096), action: 'A'.repeat(4096) },
+    { flowToken, screen: long.screen, action: long.action },
+  ])
+  expect(await both('/v1/deliveries', deliveryId, ['resourceId'])).toEqual([
+    { resourceId: cut },
+    { resourceId: flowToken },
+  ])
+  expect(await both('/v1/flow-responses', flowResponseId, ['flowToken'])).toEqual([{ flowToken: cut }, { flowToken }])
+})
+
+test('a flow token of the most characters that a filter takes is found and whole', async () => {
+  const flowToken = 't'.repeat(4096)
+  const exchangeId = await insertExchange(api, workspace, { flowToken, flowTokenDigest: sha256(flowToken) })
+  const { body } = await workspace.get(`/v1/exchanges?flowToken=${encodeURIComponent(flowToken)}`)
+  expect(body.data).toMatchObject([{ id: exchangeId, flowToken }])
 })
