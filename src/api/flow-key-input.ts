@@ -10,6 +10,7 @@ import { invalidInput } from '../domain/errors.ts'
 import { newId } from '../domain/ids.ts'
 import type { NewFlowKey } from '../storage/flow-keys.ts'
 import { possiblyEmptyText, text } from './fields.ts'
+import type { ApiDeps } from './operation.ts'
 import type { Seal } from './sealing.ts'
 
 /** The members by which a flow key is imported; without them one is made. */
@@ -23,14 +24,18 @@ interface FlowKeyInput {
   readonly passphrase?: string | undefined
 }
 
-/** The key that was given, or null where one is to be made. Throws ApiError `invalid_input`. */
-export function givenFlowKey({ privateKey, passphrase }: FlowKeyInput): KeyObject | null {
+/** The key that was given, or null where one is to be made. Throws ApiError `invalid_input`, `rate_limited`. */
+export async function givenFlowKey(
+  { privateKey, passphrase }: FlowKeyInput,
+  { flowKeyReader }: Pick<ApiDeps, 'flowKeyReader'>,
+): Promise<KeyObject | null> {
   if (privateKey === undefined) {
     if (passphrase !== undefined) throw invalidInput('passphrase', 'is of no use without privateKey')
     return null
   }
   try {
-    return readPrivateKey(privateKey, passphrase)
+    // Without a passphrase nothing is derived from it.
+    return passphrase ? await flowKeyReader.read(privateKey, passphrase) : readPrivateKey(privateKey)
   } catch (error) {
     if (error instanceof FlowKeyUnreadable) throw invalidInput('privateKey', error.message)
     throw error

@@ -7,6 +7,7 @@ import type { Graph } from '../graph/client.ts'
 import type { Database } from '../storage/database.ts'
 import type { RingAnew } from '../storage/redelivery.ts'
 import type { Caller } from './caller.ts'
+import type { FlowKeyReader } from './flow-key-reader.ts'
 
 /** What the API needs of the rest of Relevo. */
 export interface ApiDeps {
@@ -14,6 +15,7 @@ export interface ApiDeps {
   /** The operator's bearer token. */
   readonly adminToken: string
   readonly masterKeys: MasterKeys
+  readonly flowKeyReader: FlowKeyReader
   readonly graph: Graph
   /** Makes one request to a webhook on the connections that its exchanges use, guard included. Never rejects. */
   readonly attempt: (request: SignedRequest) => Promise<Attempt>
@@ -102,7 +104,7 @@ interface Spec<P extends Schema, Q extends Schema, B extends Schema, C, R extend
   readonly response: R
   readonly bodyLimitBytes?: number
   /** What a schema cannot tell of a body that fits it; throws ApiError `invalid_input`. Its result is the call's `checked`. */
-  check?(body: z.output<B>, deps: ApiDeps): C
+  check?(body: z.output<B>, deps: ApiDeps): C | Promise<C>
 }
 
 interface OperatorSpec<P extends Schema, Q extends Schema, B extends Schema, C, R extends Responses>

@@ -69,7 +69,7 @@ async function run(route: Route, deps: ApiDeps, request: FastifyRequest, reply: 
 /** Throws ApiError `invalid_input`, `not_found`. */
 async function readCall(route: Route, deps: ApiDeps, caller: Caller, request: FastifyRequest): Promise<ReadyCall> {
   const { query, body } = readInput(route, caller, request)
-  const checked = route.check(body, deps)
+  const checked = await route.check(body, deps)
   const read = route.params.safeParse(request.params)
   if (!read.success) throw new ApiError('not_found', 'there is nothing under this id')
   const params = read.data

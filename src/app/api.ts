@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { FlowKeyReader } from '../api/flow-key-reader.ts'
 import { type ApiDeps, registerApi } from '../api/plugin.ts'
 import { sendAttempt } from '../delivery/attempt.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
@@ -33,6 +34,7 @@ export function createApiPart(core: Core, { configChanged, deliveriesAreDue, bou
     database,
     adminToken: config.ADMIN_TOKEN,
     masterKeys: core.masterKeys,
+    flowKeyReader: new FlowKeyReader(),
     graph,
     attempt: (request) => sendAttempt(dispatchers, request),
     deadlineMs: config.DEADLINE_MS,

@@ -27,7 +27,8 @@ export class FlowKeyUnreadable extends Error {
 
 /**
  * Reads an RSA private key of 2048 to 4096 bits from PEM: PKCS#1 or PKCS#8, each plain or encrypted; indented, CRLF, quoted or with
- * `\n` written out. An empty passphrase counts as none; one that is not needed is ignored. Throws FlowKeyUnreadable.
+ * `\n` written out. An empty passphrase counts as none; one that is not needed is ignored. With a passphrase it may take half a second:
+ * not for the event loop. Throws FlowKeyUnreadable.
  */
 export function readPrivateKey(pem: string, passphrase?: string): KeyObject {
   const block = readPrivateKeyBlock(pem)

@@ -13,8 +13,8 @@ interface Element {
 
 /**
  * How much work a PKCS#8 key in DER asks for before its passphrase can be tried: PBKDF2's iterations, or scrypt's N * r * p. Null when
- * it is not encrypted; Infinity when that cannot be told. OpenSSL has no bound of its own and Node can only do it on the event loop:
- * one key of 2^31 iterations would stop every tenant for a quarter of an hour.
+ * it is not encrypted; Infinity when that cannot be told. OpenSSL has no bound of its own and cannot be stopped: one key of
+ * 2^31 iterations would keep its thread for a quarter of an hour.
  */
 export function keyDerivationCost(der: Buffer): number | null {
   try {

@@ -1,4 +1,5 @@
 import Fastify from 'fastify'
+import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
 import { type ApiDeps, answerUnroutable, registerApi } from '../../../src/api/plugin.ts'
 import { type MasterKeys, readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
 import type { Attempt } from '../../../src/delivery/attempt.ts'
@@ -94,6 +95,7 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
   await registerApi(app, {
     adminToken,
     masterKeys,
+    flowKeyReader: new FlowKeyReader(),
     graph: graphAway,
     attempt: async () => goodAttempt,
     deadlineMs: 700,

@@ -1,8 +1,9 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
 import { newId } from '../../../src/domain/ids.ts'
 import { mostActiveFlowKeys } from '../../../src/storage/flow-keys.ts'
-import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { type Json, listen, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { nextNumber } from './samples.ts'
 
 let api: TestApi
@@ -52,6 +53,31 @@ test('an imported key, encrypted or not, is the pair that was given', async () =
     const made = await workspace.post(path, body)
     expect(made.body.publicKey).toBe(spki)
     for (const { text } of [made, await workspace.get(path)]) expect(text).not.toMatch(/PRIVATE|inner-pass|sealed/i)
+  }
+})
+
+test('while an encrypted key is read, other calls are answered; a wrong passphrase is told before what is not there', async () => {
+  const reading = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  class HeldReader extends FlowKeyReader {
+    override async read(text: string, passphrase: string) {
+      reading.resolve()
+      await goOn.promise
+      return super.read(text, passphrase)
+    }
+  }
+  const held = await listen({ database: api.database, flowKeyReader: new HeldReader() })
+  try {
+    const encrypted = privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'right' })
+    const body = { privateKey: encrypted, passphrase: 'wrong' }
+    const imported = held.call('POST', '/v1/wabas/1/flow-keys', { token: workspace.apiKey, body })
+    await reading.promise
+    expect((await held.call('GET', '/v1/wabas', { token: workspace.apiKey })).status).toBe(200)
+    goOn.resolve()
+    const { status, body: problem } = await imported
+    expect([status, problem.errors[0].path]).toEqual([400, 'privateKey'])
+  } finally {
+    await held.close()
   }
 })
 
