@@ -44,6 +44,7 @@ export function isOurs({ code }: ApiError): boolean {
 const headersOf: Partial<Record<ApiErrorCode, Readonly<Record<string, string>>>> = {
   unauthorized: { 'www-authenticate': 'Bearer' },
   database_unavailable: { 'retry-after': '1' },
+  rate_limited: { 'retry-after': '1' },
 }
 
 /** The problem details (RFC 9457) of an error. */

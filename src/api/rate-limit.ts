@@ -6,15 +6,22 @@ const windowMs = 1000
 /** Callers that are counted at once. The one seen longest ago is forgotten first, and then counts anew. */
 const mostCallers = 20_000
 
-/**
- * The hook that counts a request for its caller and sets the `RateLimit-*` headers; past the limit of the second it throws ApiError
- * `rate_limited`. Counts are this process's own.
- */
+export interface RateLimit {
+  /**
+   * The hook that counts a request for its caller and sets the `RateLimit-*` headers; past the limit of the second it throws ApiError
+   * `rate_limited`.
+   */
+  readonly count: onRequestAsyncHookHandler
+  /** How many more of its caller are served in this second. */
+  readonly left: (request: FastifyRequest) => Promise<number>
+}
+
+/** Counts are this process's own. */
 export async function makeRateLimit(
   app: FastifyInstance,
   requestsPerSecond: number,
   callerOf: (request: FastifyRequest) => string,
-): Promise<onRequestAsyncHookHandler> {
+): Promise<RateLimit> {
   await app.register(rateLimit, {
     global: false,
     max: requestsPerSecond,
@@ -24,5 +31,12 @@ export async function makeRateLimit(
     keyGenerator: callerOf,
     errorResponseBuilder: () => new ApiError('rate_limited', `at most ${requestsPerSecond} requests per second`),
   })
-  return app.rateLimit() as onRequestAsyncHookHandler
+  const look = app.createRateLimit()
+  return {
+    count: app.rateLimit() as onRequestAsyncHookHandler,
+    left: async (request) => {
+      const state = await look(request, { increment: false })
+      return state.isAllowed ? requestsPerSecond : state.remaining
+    },
+  }
 }

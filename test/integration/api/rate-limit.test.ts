@@ -57,6 +57,39 @@ test('each key has its own limit, so do the operator and those without a key', a
   expect(nobody.some(({ status }) => status === 429)).toBe(true)
 })
 
+test('keys that are not known are looked up only while their address has requests left; known ones always', async () => {
+  let lookups = 0
+  const counted = new Proxy(open.database, {
+    get(target, name) {
+      if (name === 'orm') lookups++
+      return Reflect.get(target, name)
+    },
+  })
+  const guessed = await listen({ database: counted, requestsPerSecond: limit })
+  try {
+    const get = (token: string) => guessed.call('GET', '/v1/clients', { token })
+    const unseen = await open.makeApiKey(workspace.id, ['read'])
+    expect((await get(workspace.apiKey)).status).toBe(200)
+    lookups = 0
+    const startedAt = performance.now()
+    const guesses = Array.from({ length: 300 }, (_, index) => `${workspace.apiKey.slice(0, -3)}${100 + index}`)
+    const answers = await Promise.all([...guesses, unseen].map(get))
+    const seconds = (performance.now() - startedAt) / 1000
+    expect(lookups).toBeGreaterThan(0)
+    // A second may begin in the midst of it.
+    expect(lookups).toBeLessThanOrEqual(limit * (2 + seconds))
+    const refused = answers.filter(({ status }) => status === 429)
+    expect(refused.length).toBeGreaterThanOrEqual(answers.length - lookups)
+    for (const { headers } of refused) expect(headers.get('retry-after')).toMatch(/^[01]$/)
+    await Promise.all([...guesses.slice(0, 20).map(get), get(workspace.apiKey)]).then((all) =>
+      expect(all.at(-1)?.status).toBe(200),
+    )
+    await expect.poll(async () => (await get(unseen)).status, { timeout: 5000 }).toBe(200)
+  } finally {
+    await guessed.close()
+  }
+})
+
 test('the next second is a new one', async () => {
   await burst(limit + 1, workspace.apiKey)
   await expect.poll(async () => (await burst(1, workspace.apiKey))[0]?.status, { timeout: 5000 }).toBe(200)
