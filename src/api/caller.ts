@@ -30,6 +30,11 @@ export function newApiKey(workspaceId: WorkspaceId): { readonly apiKey: string; 
   return { apiKey: head + random, keyPrefix: head + random.slice(0, shownRandomCharacters) }
 }
 
+const tokenIn = (header: string | undefined): string | undefined => bearer.exec(header ?? '')?.[1]
+
+/** Whether an `Authorization` header has what could be an API key: only such are looked up. */
+export const namesApiKey = (header: string | undefined): boolean => keyForm.test(tokenIn(header) ?? '')
+
 type Identify = (header: string | undefined, from: Omit<Asker, 'digest'>) => Promise<Caller>
 
 /** Tells a caller by the `Authorization` header. Throws ApiError `unauthorized` or `rate_limited`, or StorageError. */
@@ -37,7 +42,7 @@ export function makeIdentify(database: Database, adminToken: string): Identify {
   const adminDigest = sha256(adminToken)
   const lookups = new KeyLookups()
   return async (header, from) => {
-    const token = bearer.exec(header ?? '')?.[1]
+    const token = tokenIn(header)
     if (token === undefined) throw unauthorized('an Authorization header with a bearer token is needed')
     const tokenDigest = sha256(token)
     if (equalBytes(tokenDigest, adminDigest)) return { kind: 'operator' }

@@ -2,7 +2,7 @@ import helmet from '@fastify/helmet'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ApiError, invalidBody } from '../domain/errors.ts'
 import { decodeUtf8, hasTooManyValues, isTooDeep, maxJsonDepth, maxJsonValues } from '../domain/json.ts'
-import { actorOf, type Caller, makeIdentify } from './caller.ts'
+import { actorOf, type Caller, makeIdentify, namesApiKey } from './caller.ts'
 import { keepSweeping } from './idempotency.ts'
 import { registerDocs } from './openapi-page.ts'
 import type { ApiDeps } from './operation.ts'
@@ -40,7 +40,12 @@ async function identifyCallers(v1: FastifyInstance, deps: ApiDeps): Promise<void
     const caller = request.getDecorator<Caller | null>('caller')
     return caller === null ? `address ${request.ip}` : actorOf(caller)
   }
-  const rateLimit = await makeRateLimit(v1, deps.requestsPerSecond, nameOf)
+  // The limit is of API keys (contract.md §2): the operator has none, and whoever names none is told so at no cost.
+  const isFree = (request: FastifyRequest): boolean => {
+    const caller = request.getDecorator<Caller | null>('caller')
+    return caller === null ? !namesApiKey(request.headers.authorization) : caller.kind === 'operator'
+  }
+  const rateLimit = await makeRateLimit(v1, deps.requestsPerSecond, nameOf, isFree)
   v1.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     try {

@@ -16,11 +16,12 @@ export interface RateLimit {
   readonly left: (request: FastifyRequest) => Promise<number>
 }
 
-/** Counts are this process's own. */
+/** Counts are this process's own. `isFree`: not counted, and without the headers. */
 export async function makeRateLimit(
   app: FastifyInstance,
   requestsPerSecond: number,
   callerOf: (request: FastifyRequest) => string,
+  isFree: (request: FastifyRequest) => boolean,
 ): Promise<RateLimit> {
   await app.register(rateLimit, {
     global: false,
@@ -29,6 +30,7 @@ export async function makeRateLimit(
     cache: mostCallers,
     enableDraftSpec: true,
     keyGenerator: callerOf,
+    allowList: isFree,
     errorResponseBuilder: () => new ApiError('rate_limited', `at most ${requestsPerSecond} requests per second`),
   })
   const look = app.createRateLimit()

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startRelevo, type TestRelevo } from '../../support/relevo.ts'
+import { createAccount, startRelevo, type TestRelevo } from '../../support/relevo.ts'
 import { type ApiAnswer, adminToken, listen, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 
 const limit = 4
@@ -42,19 +42,27 @@ test('past the limit of a second: 429, with the standard headers', async () => {
   expect(api.reported).toEqual([])
 })
 
-test('each key has its own limit, so do the operator and those without a key', async () => {
+test('each key has its own limit; the operator, and whoever names no key, have none', async () => {
   const other = await open.makeApiKey(workspace.id, ['read'])
-  const [tired, fresh, operator, nobody] = await Promise.all([
+  const operator = () => api.call('GET', '/v1/workspaces', { token: adminToken })
+  const [tired, fresh, operators, nobody, typo] = await Promise.all([
     burst(many, workspace.apiKey),
     burst(1, other),
-    api.call('GET', '/v1/workspaces', { token: adminToken }),
+    Promise.all(Array.from({ length: many }, operator)),
     burst(many),
+    burst(many, 'rlv_a-typo'),
   ])
   expect(tired.some(({ status }) => status === 429)).toBe(true)
   expect(fresh[0]?.status).toBe(200)
-  expect(operator.status).toBe(200)
-  expect(nobody.filter(({ status }) => status === 401).length).toBeGreaterThanOrEqual(limit)
-  expect(nobody.some(({ status }) => status === 429)).toBe(true)
+  expect(new Set(operators.map(({ status }) => status))).toEqual(new Set([200]))
+  expect(new Set([...nobody, ...typo].map(({ status }) => status))).toEqual(new Set([401]))
+  for (const { headers } of [...operators, ...nobody]) expect(headers.get('ratelimit-limit')).toBeNull()
+})
+
+test('guesses at keys share the limit of their address', async () => {
+  const guess = (count: number) => burst(count, `${workspace.apiKey.slice(0, -3)}abc`)
+  await expect.poll(async () => (await guess(1))[0]?.status, { timeout: 5000 }).toBe(401)
+  expect((await guess(many)).some(({ status }) => status === 429)).toBe(true)
 })
 
 test('keys that are not known are looked up only while their address has requests left; known ones always', async () => {
@@ -109,7 +117,8 @@ test('exchanges, health and the pages are never limited', async () => {
       expect(answers.map(({ status }) => status)).not.toContain(429)
       expect(answers[0]?.headers.get('ratelimit-limit')).toBeNull()
     }
-    const answers = await Promise.all(Array.from({ length: many }, () => relevo.api('GET', '/v1/workspaces')))
+    const { token } = await createAccount(relevo)
+    const answers = await Promise.all(Array.from({ length: many }, () => relevo.api('GET', '/v1/clients', { token })))
     expect(answers.map(({ status }) => status)).toContain(429)
   } finally {
     await relevo.close()
