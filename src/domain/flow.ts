@@ -125,9 +125,10 @@ function factsOf(flowJson: ReadableFlowJson): FlowJsonFacts {
   }
 }
 
-/** A flow that is known to have no endpoint cannot be the one that called; one that was only named by hand can. */
-function mayHaveEndpoint(flow: Flow): boolean {
-  return flow.endpointUri !== null || flow.dataApiVersion !== null || flow.screens === null
+/** Meta calls no other. A flow of which only the name is known may have one too, but is asked for only where no other is known to. */
+function withEndpoint(flows: readonly Flow[]): readonly Flow[] {
+  const known = flows.filter((flow) => flow.endpointUri !== null || flow.dataApiVersion !== null)
+  return known.length > 0 ? known : flows.filter((flow) => flow.screens === null)
 }
 
 /**
@@ -144,8 +145,8 @@ export function tellFlow(
   const named = metaFlowId === null ? undefined : flows.find((flow) => flow.metaFlowId === metaFlowId)
   const told = named ?? flows.find((flow) => flow.id === flowIdOfToken)
   if (told !== undefined || metaFlowId !== null) return told ?? null
-  const candidates = flows.filter(mayHaveEndpoint)
-  if (candidates.length <= 1) return candidates[0] ?? null
+  const candidates = withEndpoint(flows)
+  if (candidates.length === 1) return candidates[0] ?? null
   const withScreen = screen === null ? [] : candidates.filter((flow) => flow.screens?.includes(screen))
   return withScreen.length === 1 ? (withScreen[0] ?? null) : null
 }

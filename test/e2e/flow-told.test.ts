@@ -75,9 +75,9 @@ describe('how the flow is told', () => {
     }
   })
 
-  it('by being the only one with an endpoint, among others that have none', async () => {
+  it('by being the only one with an endpoint, among others that have none or are known by name alone', async () => {
     const withoutEndpoint = { version: '7.1', screens: [{ id: 'A' }] }
-    const { account, ids } = await accountWith({ local: withoutEndpoint, remote: ['B'], another: withoutEndpoint })
+    const { account, ids } = await accountWith({ local: withoutEndpoint, remote: ['B'], named: null })
     await account.meta.exchange('A', {}, null)
     expect(lastFlow().id).toBe(ids.remote)
   })

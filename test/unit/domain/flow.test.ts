@@ -150,10 +150,33 @@ describe('tellFlow asks, in this order,', () => {
     expect(tell([], 'meta-x', null, null)).toBeNull()
   })
 
-  it('taking a flow of which only the name is known for one that may have an endpoint', () => {
-    const named = flow({ id: 'named', endpointUri: null, dataApiVersion: null, screens: null, firstScreen: null })
+  const named = flow({ id: 'named', endpointUri: null, dataApiVersion: null, screens: null, firstScreen: null })
+
+  it('taking a flow of which only the name is known for one with an endpoint where no other is known to have one', () => {
     expect(tell([named], null, null, 'FORM')).toBe('named')
+    expect(tell([offline, named], null, null, 'FORM')).toBe('named')
+    expect(tell([named, flow({ ...named, id: 'other' })], null, null, 'FORM')).toBeNull()
+  })
+
+  it('the only one that is known to have an endpoint, whatever flows of which only the name is known stand beside it', () => {
     expect(tell([named, a], null, null, 'FORM')).toBe('a')
-    expect(tell([named, a], null, null, 'OFFER')).toBeNull()
+    expect(tell([named, a], null, null, 'ELSEWHERE')).toBe('a')
+    expect(tell([named, a], null, null, null)).toBe('a')
+    expect(tell([named, { ...named, id: 'connected', dataApiVersion: '3.0' }], null, null, null)).toBe('connected')
+    expect(tell([named, a, b], null, null, 'OFFER')).toBe('b')
+    expect(tell([named, a, b], null, null, 'START')).toBeNull()
+  })
+
+  it('and what it tells does not change by flows that are not known to have an endpoint, nor by their order', () => {
+    const known = fc.uniqueArray(fc.constantFrom(a, b, withScreens('c', 'OTHER')), { minLength: 1 })
+    const others = fc.subarray([named, { ...named, id: 'named-too' }, offline])
+    const screen = fc.constantFrom('START', 'FORM', 'OFFER', 'OFFLINE', null)
+    fc.assert(
+      fc.property(known, others, screen, fc.infiniteStream(fc.nat()), (flows, beside, shown, order) => {
+        const all = [...flows, ...beside].map((one) => ({ one, at: order.next().value }))
+        const shuffled = all.sort((x, y) => x.at - y.at).map(({ one }) => one)
+        expect(tell(shuffled, null, null, shown)).toBe(tell(flows, null, null, shown))
+      }),
+    )
   })
 })
