@@ -105,7 +105,8 @@ export const remove = workspaceOperation({
   description:
     'Removes the client, its conversations and its flow responses, and empties its exchanges and deliveries: their outcomes and ' +
     'times stay, what was sent and answered goes. Deliveries that wait end as `expunged`. The header `X-Expunged` counts them: ' +
-    '`exchanges=3,flowResponses=2,conversations=1,deliveries=2`.',
+    '`exchanges=3,flowResponses=2,conversations=1,deliveries=2`. Answers kept for an `Idempotency-Key` that tell of the person go too: ' +
+    'the same call again is then a new one.',
   example: { params: { id: example.id }, answer: noContent() },
   params: pathId('client'),
   response: { 204: noBody },

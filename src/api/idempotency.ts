@@ -2,13 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sha256 } from '../crypto/digest.ts'
 import { openSecret, type SecretPlace, sealSecret } from '../crypto/sealed-secret.ts'
 import { ApiError } from '../domain/errors.ts'
-import type { WorkspaceId } from '../domain/ids.ts'
+import { idPattern, type WorkspaceId } from '../domain/ids.ts'
 import { isObject } from '../domain/json.ts'
 import {
   type CallPlace,
   type Claim,
   claimCall,
   freeCall,
+  type KeptAnswer,
   keepAnswer,
   prolongClaim,
   sweepCalls,
@@ -104,22 +105,40 @@ async function runClaimed(
     return performed.answer
   } finally {
     clearInterval(timer)
-    await settle(deps, place, await claim, sealedAt, performed).catch((error: unknown) =>
-      deps.reportError(error, 'the answer of an idempotent call'),
-    )
+    const settled = performed?.isKept
+      ? keep(deps, place, await claim, sealedAt, performed.answer, first.startedAt)
+      : freeCall(deps.database, place, await claim)
+    await settled.catch((error: unknown) => deps.reportError(error, 'the answer of an idempotent call'))
   }
 }
 
-function settle(
+function keep(
   { database, masterKeys }: Parts,
   place: CallPlace,
   claim: Claim,
   sealedAt: SecretPlace,
-  performed: Performed | null,
+  answer: SentAnswer,
+  begunAt: Date,
 ): Promise<void> {
-  if (!performed?.isKept) return freeCall(database, place, claim)
-  const answerSealed = sealSecret(JSON.stringify(performed.answer), sealedAt, masterKeys)
-  return keepAnswer(database, place, claim, { status: performed.answer.status, answerSealed })
+  const answerSealed = sealSecret(JSON.stringify(answer), sealedAt, masterKeys)
+  return keepAnswer(database, place, claim, { status: answer.status, answerSealed, ...personIn(answer) }, begunAt)
+}
+
+const clientIdPattern = idPattern('client')
+
+/**
+ * Whom an answer tells of, by the names that such members have in all of them: a client itself, or whose something is, and a flow token,
+ * which deliveries call `resourceId`. Another id that is taken for a flow token is nobody's.
+ */
+function personIn({ json }: SentAnswer): Pick<KeptAnswer, 'clientId' | 'flowTokenDigest'> {
+  const body: unknown = json === null ? null : JSON.parse(json)
+  const { id, clientId, flowToken, resourceId } = isObject(body) ? body : {}
+  const client = typeof id === 'string' && clientIdPattern.test(id) ? id : clientId
+  const token = flowToken ?? resourceId
+  return {
+    clientId: typeof client === 'string' ? client : null,
+    flowTokenDigest: typeof token === 'string' ? sha256(token) : null,
+  }
 }
 
 function replay(answerSealed: Buffer, sealedAt: SecretPlace, { masterKeys }: Parts): SentAnswer {

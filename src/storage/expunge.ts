@@ -12,13 +12,13 @@ export interface Expunged {
 }
 
 /** A person may have thousands of exchanges: a minute, in ms. */
-const expungeMs = 60_000
+export const expungeMs = 60_000
 
 /**
  * Removes a client with its conversations and flow responses, and empties its exchanges and deliveries: what was sent and answered,
  * screens, flow tokens and whose they were. Their rows stay with outcome and times, so that figures do not change (contract.md §7);
- * deliveries that wait end. They count as the client's where they were recorded so or carry a flow token of its flow responses. Who
- * was expunged is noted, for rows that are on their way now. Throws ApiError `not_found`.
+ * deliveries that wait end. They count as the client's where they were recorded so or carry a flow token of its flow responses; so do
+ * answers kept for repeated calls, which go. Who was expunged is noted, for rows that are on their way now. Throws ApiError `not_found`.
  */
 export function expungeClient(queryable: Queryable, workspaceId: WorkspaceId, clientId: string): Promise<Expunged> {
   const work = async (tx: Transaction): Promise<Expunged> => {
@@ -45,6 +45,8 @@ export function expungeClient(queryable: Queryable, workspaceId: WorkspaceId, cl
         workspaceId,
         sql`${withTokens} update deliveries x set ${emptyDelivery} from theirs where ${byToken}`,
       ))
+    await tx.orm.execute(sql`delete from idempotent_calls x where ${byClient}`)
+    await tx.orm.execute(sql`${withTokens} delete from idempotent_calls x using theirs where ${byToken}`)
     const flowResponses = await count(
       tx,
       sql`${withTokens} delete from flow_responses r using theirs where r.workspace_id = ${workspaceId} and r.id = theirs.id`,

@@ -1,7 +1,8 @@
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq, gte, isNull, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Queryable, storing } from './database.ts'
-import { idempotentCalls } from './schema.ts'
+import { type Queryable, storing, type Transaction, transaction } from './database.ts'
+import { expungeMs } from './expunge.ts'
+import { clients, expunges, flowResponses, idempotentCalls } from './schema.ts'
 
 /** Which call it is: the caller, the route and the Idempotency-Key. */
 export interface CallPlace {
@@ -31,21 +32,15 @@ const deadAfter = sql`interval '60 seconds'`
  */
 export function claimCall(queryable: Queryable, place: CallPlace, bodyDigest: Buffer): Promise<CallState> {
   return storing('claim idempotent call', async () => {
-    const fresh = { bodyDigest, status: null, answerSealed: null, startedAt: sql`now()`, expiresAt: expiry }
+    const unanswered = { bodyDigest, status: null, answerSealed: null, clientId: null, flowTokenDigest: null }
     const { expiresAt, status, startedAt } = idempotentCalls
     const [claim] = await queryable.orm
       .insert(idempotentCalls)
-      .values({ ...place, ...fresh })
+      .values({ ...place, ...unanswered, startedAt: sql`now()`, expiresAt: expiry })
       .onConflictDoUpdate({
         target: [idempotentCalls.workspaceId, idempotentCalls.callDigest],
         // By what would be inserted, and without `now()`: on Citus what stands here must be immutable.
-        set: {
-          bodyDigest,
-          status: null,
-          answerSealed: null,
-          startedAt: sql`excluded.started_at`,
-          expiresAt: sql`excluded.expires_at`,
-        },
+        set: { ...unanswered, startedAt: sql`excluded.started_at`, expiresAt: sql`excluded.expires_at` },
         setWhere: sql`${expiresAt} <= excluded.started_at
           or (${status} is null and excluded.started_at - ${startedAt} >= ${deadAfter})`,
       })
@@ -74,15 +69,57 @@ export function prolongClaim(queryable: Queryable, place: CallPlace, claim: Clai
   })
 }
 
+export interface KeptAnswer {
+  readonly status: number
+  readonly answerSealed: Buffer
+  /** Whom it tells of: a client, and somebody's flow token (SHA-256). */
+  readonly clientId: string | null
+  readonly flowTokenDigest: Buffer | null
+}
+
+/**
+ * Keeps the answer for repetitions of the call, which began at `begunAt`. One that tells of somebody who was expunged since is not kept: the
+ * key is given back.
+ */
 export function keepAnswer(
   queryable: Queryable,
   place: CallPlace,
   claim: Claim,
-  answer: { readonly status: number; readonly answerSealed: Buffer },
+  answer: KeptAnswer,
+  begunAt: Date,
 ): Promise<void> {
-  return storing('keep idempotent answer', async () => {
-    await queryable.orm.update(idempotentCalls).set(answer).where(held(place, claim))
+  return transaction(queryable, 'keep idempotent answer', async (tx) => {
+    const isGone = await isExpunged(tx, place.workspaceId, answer, begunAt)
+    if (isGone) await tx.orm.delete(idempotentCalls).where(held(place, claim))
+    else await tx.orm.update(idempotentCalls).set(answer).where(held(place, claim))
   })
+}
+
+/** Waits for an expunge of the same person that is under way; one that begins later waits for us, and finds the answer. */
+async function isExpunged(
+  { orm }: Transaction,
+  workspaceId: WorkspaceId,
+  { clientId, flowTokenDigest }: KeptAnswer,
+  begunAt: Date,
+): Promise<boolean> {
+  if (clientId !== null) {
+    const client = and(eq(clients.workspaceId, workspaceId), eq(clients.id, clientId))
+    const held = await orm.select({ id: clients.id }).from(clients).where(client).for('key share')
+    if (held.length === 0) return true
+  }
+  if (flowTokenDigest === null) return false
+  const { id, flowTokenDigest: digest } = flowResponses
+  const ofToken = and(eq(flowResponses.workspaceId, workspaceId), eq(digest, flowTokenDigest))
+  await orm.select({ id }).from(flowResponses).where(ofToken).for('key share')
+  // An expunge is noted with the time at which its transaction began.
+  const expunged = and(
+    eq(expunges.workspaceId, workspaceId),
+    eq(expunges.kind, 'flow_token'),
+    eq(expunges.digest, flowTokenDigest),
+    gte(expunges.expungedAt, new Date(begunAt.getTime() - expungeMs)),
+  )
+  const noted = await orm.select({ expungedAt: expunges.expungedAt }).from(expunges).where(expunged)
+  return noted.length > 0
 }
 
 /** Gives the key back, as if the call had never been made. */

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import { index, integer, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import { bytes, createdAt, time, workspaceId } from './columns.ts'
 
@@ -35,10 +36,20 @@ export const idempotentCalls = pgTable(
     /** Null while the first call runs. */
     status: integer('status'),
     answerSealed: bytes('answer_sealed'),
+    /** Whom the answer tells of: an expunge takes it too. */
+    clientId: text('client_id'),
+    flowTokenDigest: bytes('flow_token_digest'),
     /** Moved on while the first call runs: one that stands still is dead. */
     startedAt: time('started_at').notNull(),
     expiresAt: time('expires_at').notNull(),
     createdAt: createdAt(),
   },
-  (t) => [primaryKey({ columns: [t.workspaceId, t.callDigest] }), index('idempotent_calls_expiry').on(t.expiresAt)],
+  (t) => [
+    primaryKey({ columns: [t.workspaceId, t.callDigest] }),
+    index('idempotent_calls_expiry').on(t.expiresAt),
+    index('idempotent_calls_of_client').on(t.workspaceId, t.clientId).where(sql`${t.clientId} is not null`),
+    index('idempotent_calls_of_flow_token')
+      .on(t.workspaceId, t.flowTokenDigest)
+      .where(sql`${t.flowTokenDigest} is not null`),
+  ],
 )

@@ -5,8 +5,10 @@ import { type KeyedCall, once } from '../../../src/api/idempotency.ts'
 import { claimCall, prolongClaim, sweepCalls } from '../../../src/storage/idempotency.ts'
 import { carryOutAndHang, type FakeGraph, startGraph } from '../../support/graph.ts'
 import { connectGraph } from '../../support/graph-client.ts'
+import { waitForLocks } from '../../support/locks.ts'
+import { insertDelivery } from '../../support/log-rows.ts'
 import { adminToken, goodAttempt, type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
-import { nextNumber, nextPhoneNumber, webhookInput } from './samples.ts'
+import { insertExchange, nextNumber, nextPhoneNumber, webhookInput } from './samples.ts'
 
 let api: TestApi
 let graph: FakeGraph
@@ -268,4 +270,101 @@ test('other methods take no notice of the header', async () => {
   expect((await send('PATCH', { name: 'b' })).body.name).toBe('b')
   expect((await send('DELETE')).status).toBe(204)
   expect((await send('DELETE')).status).toBe(404)
+})
+
+/** The id of one that can be sent. */
+async function makeFlow(): Promise<string> {
+  const wabaId = nextNumber()
+  await workspace.make('/v1/wabas', { wabaId, accessToken: 'a-token' })
+  await workspace.make('/v1/channels', { wabaId, phoneNumberId: nextNumber(), phoneNumber: nextPhoneNumber() })
+  return (await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })).id
+}
+
+async function keyedAnswers(): Promise<number> {
+  const [row] = await api.database.orm.execute<{ n: number }>(sql`select count(*)::int as n from idempotent_calls`)
+  return row?.n ?? Number.NaN
+}
+
+test('an expunge takes every kept answer that tells of the person, and no other', async () => {
+  const flowId = await makeFlow()
+  const phoneNumber = nextPhoneNumber()
+  const called: { path: string; body: object; key: string; text: string }[] = []
+  const keyed = async (path: string, body: object): Promise<Json> => {
+    const key = freshKey()
+    const made = await post(path, body, key)
+    expect([200, 201, 504]).toContain(made.status)
+    called.push({ path, body, key, text: made.text })
+    return made.body
+  }
+  const { id: clientId } = await keyed('/v1/clients', { phoneNumber })
+  const { id: conversationId } = await keyed('/v1/conversations', { clientId })
+  await keyed('/v1/flow-responses', { flowToken: `of-client ${nextNumber()}`, clientId })
+  // Named by the conversation alone, and told later whose it is.
+  await keyed('/v1/flow-responses', { flowToken: `of-conversation ${nextNumber()}`, conversationId })
+  const later = await keyed('/v1/flow-responses', { flowToken: `linked-later ${nextNumber()}` })
+  await workspace.patch(`/v1/flow-responses/${later.id}`, { clientId })
+  // Theirs when it was answered, somebody else's since.
+  const once = await keyed('/v1/flow-responses', { flowToken: `linked-before ${nextNumber()}`, clientId })
+  const other = await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() })
+  await workspace.patch(`/v1/flow-responses/${once.id}`, { clientId: other.id })
+  await keyed(`/v1/flows/${flowId}/messages`, { phoneNumber, body: 'b', cta: 'c' })
+  graph.next('POST /:id/messages', carryOutAndHang())
+  await keyed(`/v1/flows/${flowId}/messages`, { clientId, body: 'b', cta: 'c' })
+  for (const whose of [{ clientId }, { flowToken: later.flowToken }]) {
+    const id = await insertDelivery(api.database.sql, workspace.id, { ...whose, webhookId })
+    await keyed(`/v1/deliveries/${id}/redeliver`, {})
+  }
+  const ofOthers = called.length
+  await keyed('/v1/clients', { phoneNumber: nextPhoneNumber() })
+  await keyed('/v1/flow-responses', { flowToken: `of-another ${nextNumber()}`, clientId: other.id })
+  await keyed('/v1/webhooks', webhookInput)
+  for (const { path, body, key, text } of called) expect((await post(path, body, key)).text).toBe(text)
+
+  const kept = await keyedAnswers()
+  expect((await workspace.remove(`/v1/clients/${clientId}`)).status).toBe(204)
+  expect(await keyedAnswers()).toBe(kept - ofOthers)
+  for (const [n, { path, body, key, text }] of called.entries()) {
+    const again = await post(path, body, key)
+    expect(again.headers.get('idempotent-replayed'), path).toBe(n < ofOthers ? null : 'true')
+    if (n >= ofOthers) expect(again.text).toBe(text)
+  }
+})
+
+test('a call that is under way during an expunge leaves no answer that tells of the person', async () => {
+  for (const whose of ['clientId', 'flowToken'] as const) {
+    const { id: clientId } = await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() })
+    const flowToken = `expunged ${nextNumber()}`
+    await workspace.make('/v1/flow-responses', { flowToken, clientId })
+    const call = keyedCall(freshKey())
+    const told = { clientId, flowToken }
+    const first = await makeOnce(call, async () => {
+      await workspace.remove(`/v1/clients/${clientId}`)
+      return answer(JSON.stringify({ [whose]: told[whose] }))
+    })
+    expect(JSON.parse(first.json ?? '')).toEqual({ [whose]: told[whose] })
+    expect((await makeOnce(call, async () => answer('"anew"'))).json).toBe('"anew"')
+  }
+})
+
+test('an answer waits for an expunge that is under way', async () => {
+  for (const whose of ['clientId', 'flowToken'] as const) {
+    const { id: clientId } = await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() })
+    const flowToken = `expunged ${nextNumber()}`
+    await workspace.make('/v1/flow-responses', { flowToken, clientId })
+    const exchangeId = await insertExchange(api, workspace, { clientId })
+    const told = { clientId, flowToken }
+    const call = keyedCall(freshKey())
+    let expunge: Promise<unknown> = Promise.resolve()
+    let kept: Promise<SentAnswer> = Promise.resolve(answer(''))
+    // Somebody writes to a row of theirs: the expunge has begun, and waits for it.
+    await api.database.sql.begin(async (tx) => {
+      await tx`select 1 from exchanges where id = ${exchangeId} for update`
+      expunge = workspace.remove(`/v1/clients/${clientId}`)
+      await waitForLocks(api.database.sql, 1)
+      kept = makeOnce(call, async () => answer(JSON.stringify({ [whose]: told[whose] })))
+      await waitForLocks(api.database.sql, 2)
+    })
+    await Promise.all([expunge, kept])
+    expect((await makeOnce(call, async () => answer('"anew"'))).json).toBe('"anew"')
+  }
 })
