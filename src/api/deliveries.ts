@@ -178,10 +178,12 @@ export const get = workspaceOperation({
   },
 })
 
-/** Throws ApiError `deliveries_disabled`. */
-export function requireDeliverable({ deliveriesDisabledAt }: Pick<Webhook, 'deliveriesDisabledAt'>): void {
-  if (deliveriesDisabledAt === null) return
-  throw new ApiError('deliveries_disabled', 'set deliveriesDisabledAt of the webhook to null first')
+/** Whose deliveries end before their first attempt is not asked to make any. Throws ApiError `deliveries_disabled`, `webhook_inactive`. */
+export function requireDeliverable(webhook: Pick<Webhook, 'active' | 'deliveriesDisabledAt'>): void {
+  if (webhook.deliveriesDisabledAt !== null) {
+    throw new ApiError('deliveries_disabled', 'set deliveriesDisabledAt of the webhook to null first')
+  }
+  if (!webhook.active) throw new ApiError('webhook_inactive', 'set active of the webhook to true first')
 }
 
 export const redeliver = workspaceOperation({
@@ -189,7 +191,7 @@ export const redeliver = workspaceOperation({
   description:
     'Now, with the same bytes and `id`, whatever became of it before; if that fails, its schedule begins anew. What was emptied cannot be ' +
     'sent again: 409 `delivery_emptied`.',
-  errors: ['delivery_emptied', 'deliveries_disabled', 'webhook_gone'],
+  errors: ['delivery_emptied', 'deliveries_disabled', 'webhook_inactive', 'webhook_gone'],
   example: { params: { id: example.id }, answer: ok(wholeExample) },
   params: pathDelivery,
   response: { 200: wholeDeliveryBody },

@@ -16,7 +16,7 @@ export const recover = workspaceOperation({
     'All its deliveries made within the span of which no attempt was a success, the oldest first: with the same bytes and `id`, at the ' +
     `beginning of their schedule. At most ${mostWaiting.toLocaleString('en')} may wait for a webhook: \`isComplete\` false means that there are more, for another call ` +
     'once these are delivered.',
-  errors: ['deliveries_disabled'],
+  errors: ['deliveries_disabled', 'webhook_inactive'],
   example: {
     params: { id: exampleId('webhook') },
     body: { since: exampleTime },

@@ -25,6 +25,7 @@ export const apiErrorCodes = {
   flow_key_retired: [409, 'The flow key is retired'],
   delivery_emptied: [409, 'The delivery has been emptied'],
   deliveries_disabled: [409, "The webhook's deliveries are stopped"],
+  webhook_inactive: [409, 'The webhook is not active'],
   webhook_gone: [409, 'The webhook is gone'],
   graph_error: [422, 'Meta refused the call'],
   graph_unreachable: [502, 'Meta could not be reached'],

@@ -155,7 +155,7 @@ it('replayed rows, late replies and closed rows of dead processes too', async ()
 
 it('what a webhook never got is recovered shard by shard', async () => {
   const account = await createAccount(relevo)
-  const { id } = await createWebhook(relevo, account, tenant.url, { active: false })
+  const { id } = await createWebhook(relevo, account, tenant.url)
   const workspaceId = account.workspaceId as WorkspaceId
   await insertDelivery(sql, workspaceId, { webhookId: id, status: 'exhausted' })
   const from = tap.statements.length
@@ -166,6 +166,10 @@ it('what a webhook never got is recovered shard by shard', async () => {
   const recovering = tap.statements.slice(from).filter(({ text }) => isOfRecovery.test(text))
   expect(recovering.length).toBeGreaterThanOrEqual(2)
   for (const statement of recovering) expect(await shardFault(sql, statement), statement.text).toBeNull()
+  await eventually(async () => {
+    const delivered = await sql`select from deliveries where webhook_id = ${id} and status = 'delivered'`
+    return delivered.length === 1
+  })
 })
 
 it('statistics are rolled up workspace by workspace', async () => {

@@ -547,6 +547,25 @@ describe('a webhook that is gone or inactive', () => {
     const gone = ended.find(({ reason }: { reason: string }) => reason === 'webhook_deleted')
     const again = await relevo.api('POST', `/v1/deliveries/${gone.id}/redeliver`, { token: account.token })
     expect([again.status, again.body.code]).toEqual([409, 'webhook_gone'])
+
+    const left = ended.find(({ reason }: { reason: string }) => reason === 'webhook_inactive')
+    const since = { since: '2026-01-01T00:00:00Z' }
+    for (const [path, body] of [
+      [`/v1/deliveries/${left.id}/redeliver`, {}],
+      [`/v1/webhooks/${others[1].id}/recover`, since],
+    ] as const) {
+      const refused = await relevo.api('POST', path, { token: account.token, body })
+      expect([refused.status, refused.body.code], path).toEqual([409, 'webhook_inactive'])
+    }
+    expect((await relevo.api('GET', `/v1/deliveries/${left.id}`, { token: account.token })).body).toMatchObject(left)
+    await relevo.api('PATCH', `/v1/webhooks/${others[1].id}`, { token: account.token, body: { active: true } })
+    told.next(reply({}))
+    const recovered = await relevo.api('POST', `/v1/webhooks/${others[1].id}/recover`, {
+      token: account.token,
+      body: since,
+    })
+    expect(recovered.body).toEqual({ recovered: 1, isComplete: true })
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 1)
   })
 })
 
