@@ -7,7 +7,7 @@ import { requireWaba } from './existence.ts'
 import { iso, isoTime, pathWaba, text } from './fields.ts'
 import { byId, listOf, pageMembers, pageOf } from './list.ts'
 import { created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
-import { sealerFor } from './sealing.ts'
+import { comparerFor, sealerFor } from './sealing.ts'
 
 export const appSecretInput = text(255)
 
@@ -24,8 +24,8 @@ function bodyOf({ id, createdAt, updatedAt }: AppSecretFacts): z.input<typeof ap
 export const create = workspaceOperation({
   summary: 'Add an app secret to a WABA',
   description: 'All of them are accepted, so that the secret of a Meta app can be reset without a gap.',
-  errors: ['limit_reached'],
-  example: { params: ofWaba, body: { appSecret: 'an-example-app-secret' }, answer: created(example) },
+  errors: ['already_exists', 'limit_reached'],
+  example: { params: ofWaba, body: { appSecret: 'another-example-app-secret' }, answer: created(example) },
   params: z.strictObject(pathWaba),
   body: z.strictObject({ appSecret: appSecretInput }),
   response: { 201: appSecretBody },
@@ -33,7 +33,10 @@ export const create = workspaceOperation({
     await requireWaba(deps.database, workspaceId, params.wabaId)
     const id = newId('appSecret')
     const appSecretSealed = sealerFor(deps, workspaceId)('app_secret', id, body.appSecret)
-    const stored = await insertAppSecret(deps.database, workspaceId, params.wabaId, { id, appSecretSealed })
+    const isSame = comparerFor(deps, workspaceId)
+    const stored = await insertAppSecret(deps.database, workspaceId, params.wabaId, { id, appSecretSealed }, (held) =>
+      isSame('app_secret', held.id, held.appSecretSealed, body.appSecret),
+    )
     await deps.configChanged(workspaceId)
     return created(bodyOf(stored))
   },

@@ -1,3 +1,4 @@
+import { equalBytes } from '../crypto/digest.ts'
 import { openSecret, type SecretPlace, sealSecret } from '../crypto/sealed-secret.ts'
 import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
@@ -20,6 +21,14 @@ export function sealMember(
   given: string | null | undefined,
 ): Buffer | null | undefined {
   return typeof given === 'string' ? seal(purpose, rowId, given) : given
+}
+
+/** Whether what is sealed for a row of the workspace is this value. False for what does not open: nothing is accepted by it. */
+export function comparerFor({ masterKeys }: ApiDeps, workspaceId: WorkspaceId) {
+  return (purpose: Purpose, rowId: string, sealed: Buffer, plain: string): boolean => {
+    const opened = openSecret(sealed, { purpose, workspaceId, rowId }, masterKeys)
+    return opened !== null && equalBytes(opened, Buffer.from(plain))
+  }
 }
 
 /** Opens what was sealed for one workspace and seals it for another. Throws ApiError `internal_error` where it does not open. */

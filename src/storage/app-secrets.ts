@@ -1,4 +1,4 @@
-import { and, count, desc, eq, getTableColumns, inArray, lt } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, inArray, lt } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing } from './database.ts'
@@ -18,17 +18,21 @@ export interface NewAppSecret {
 /** Each is tried on every call of Meta until one fits, so a WABA cannot have any number of them. */
 export const mostAppSecrets = 20
 
-/** The WABA must be there. Throws ApiError `limit_reached`. */
+/** The WABA must be there. `isSame` opens what is stored. Throws ApiError `already_exists`, `limit_reached`. */
 export function insertAppSecret(
   database: Database,
   workspaceId: WorkspaceId,
   wabaId: string,
   secret: NewAppSecret,
+  isSame: (stored: NewAppSecret) => boolean,
 ): Promise<AppSecretFacts> {
   return changeConfig(database, workspaceId, 'insert app secret', async (tx) => {
     const ofWaba = and(eq(appSecrets.workspaceId, workspaceId), eq(appSecrets.wabaId, wabaId))
-    const { held } = only(await tx.orm.select({ held: count() }).from(appSecrets).where(ofWaba))
-    if (held >= mostAppSecrets) {
+    const { id, appSecretSealed } = appSecrets
+    const held = await tx.orm.select({ id, appSecretSealed }).from(appSecrets).where(ofWaba)
+    // Of two alike, whoever removes one believes that calls signed with it are refused.
+    if (held.some(isSame)) throw new ApiError('already_exists', 'appSecret: the WABA has this app secret')
+    if (held.length >= mostAppSecrets) {
       throw new ApiError('limit_reached', `a WABA has at most ${mostAppSecrets} app secrets: delete one first`)
     }
     return only(

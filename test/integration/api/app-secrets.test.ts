@@ -73,9 +73,39 @@ test('pages like every list', async () => {
 
 test('409 past the number that is tried on every call', async () => {
   const { wabaId } = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
-  const add = () => workspace.post(`/v1/wabas/${wabaId}/app-secrets`, { appSecret: 'x' })
+  const add = (_: unknown, n: number) => workspace.post(`/v1/wabas/${wabaId}/app-secrets`, { appSecret: `x${n}` })
   const answers = await Promise.all(Array.from({ length: mostAppSecrets + 2 }, add))
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(mostAppSecrets)
   const refused = answers.filter(({ status }) => status !== 201)
   expect(refused.map(({ body }) => body.code)).toEqual(['limit_reached', 'limit_reached'])
+})
+
+test('the same one is not added twice, so that whoever removes it has removed it', async () => {
+  const created = await workspace.make('/v1/wabas', { wabaId: nextNumber(), appSecrets: ['the first', 'the other'] })
+  const secretsPath = `/v1/wabas/${created.wabaId}/app-secrets`
+  const add = (appSecret: string) => workspace.post(secretsPath, { appSecret })
+  const codes = (answers: readonly { status: number; body: Json }[]) =>
+    answers.map(({ status, body }) => body.code ?? status).sort()
+  expect(codes([await add('the first'), await add('the other')])).toEqual(['already_exists', 'already_exists'])
+  // At the same time, too.
+  expect(codes(await Promise.all([add('new'), add('new'), add('new')]))).toEqual([
+    201,
+    'already_exists',
+    'already_exists',
+  ])
+  const listed = (await workspace.get(secretsPath)).body.data
+  expect(listed).toHaveLength(3)
+  // Another's is not looked at, and one that was removed may come again.
+  const other = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
+  expect((await workspace.post(`/v1/wabas/${other.wabaId}/app-secrets`, { appSecret: 'new' })).status).toBe(201)
+  expect((await workspace.remove(`${secretsPath}/${listed[0].id}`)).status).toBe(204)
+  expect((await add('new')).status).toBe(201)
+})
+
+test('a WABA is not made with the same one twice', async () => {
+  const input = { wabaId: nextNumber(), appSecrets: ['a', 'b', 'a'] }
+  const refused = await workspace.post('/v1/wabas', input)
+  expect(refused.status).toBe(400)
+  expect(refused.body.errors).toEqual([{ path: 'appSecrets', message: 'must not have the same item twice' }])
+  expect((await workspace.post('/v1/wabas', { ...input, appSecrets: ['a', 'b'] })).status).toBe(201)
 })
