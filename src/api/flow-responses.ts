@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { flowResponseStatuses, isSharedToken } from '../domain/flow-response.ts'
+import { flowResponseStatuses, isSharedToken, statusAt } from '../domain/flow-response.ts'
 import { idPattern } from '../domain/ids.ts'
 import {
   type FlowResponseOwner,
@@ -105,6 +105,7 @@ const example = {
 function bodyOf(flowResponse: StoredFlowResponse): z.input<typeof flowResponseBody> {
   return {
     ...flowResponse,
+    status: statusAt(flowResponse, new Date()),
     sendStatus: sendStatusOf(flowResponse),
     sentAt: iso(flowResponse.sentAt),
     openedAt: iso(flowResponse.openedAt),

@@ -51,6 +51,11 @@ export function isFinal(status: FlowResponseStatus): boolean {
   return status === 'COMPLETED' || status === 'EXPIRED'
 }
 
+/** The status to show: a row past its time is expired, whether or not a sweep has come by. */
+export function statusAt({ status, expiresAt }: Pick<FlowResponse, 'status' | 'expiresAt'>, now: Date) {
+  return isFinal(status) || now < expiresAt ? status : 'EXPIRED'
+}
+
 /** How long after completion a flow token still counts as open, for the last taps of the same sitting, ms. */
 const closedAfterMs = 10 * 60 * 1000
 

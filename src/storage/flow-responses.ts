@@ -69,7 +69,12 @@ export function upsertFlowResponse(
         })
         .onConflictDoUpdate({
           target: [flowResponses.workspaceId, flowResponses.flowTokenDigest],
-          set: { ...given, expiresAt: members.expiresAt ?? expiryAfter(members.sentAt), updatedAt: createdAt },
+          set: {
+            ...given,
+            status: statusAt(createdAt),
+            expiresAt: members.expiresAt ?? expiryAfter(members.sentAt),
+            updatedAt: createdAt,
+          },
         })
         .returning(columns),
     )
@@ -99,11 +104,18 @@ export function updateFlowResponse(
   return storing('update flow response', async () => {
     const changed = await queryable.orm
       .update(flowResponses)
-      .set({ ...changes, updatedAt: sql`now()` })
+      .set({ ...changes, status: statusAt(new Date()), updatedAt: sql`now()` })
       .where(and(eq(flowResponses.workspaceId, workspaceId), eq(flowResponses.id, id)))
       .returning(columns)
     return existing(changed, 'flow response')
   })
+}
+
+/** What has been shown of the row (domain/flow-response.ts): a later end brings nobody back. */
+function statusAt(now: Date) {
+  const { status, expiresAt } = flowResponses
+  const isOver = sql`${status} in ('SENT', 'IN_PROGRESS') and ${expiresAt} <= ${now.toISOString()}::timestamptz`
+  return sql`case when ${isOver} then 'EXPIRED' else ${status} end`
 }
 
 /** In SQL, as every writer of this column computes it: the database knows the text's bytes. */

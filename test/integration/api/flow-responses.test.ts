@@ -105,6 +105,34 @@ test.each(['COMPLETED', 'EXPIRED'])('a token that is %s stays so', async (status
   expect(answer.body).toMatchObject({ status, sentAt: '2026-05-06T18:59:00.000Z' })
 })
 
+test('a token past its time is EXPIRED in every answer, whether or not a sweep has come by, and stays so', async () => {
+  const flowToken = nextToken()
+  const { id, ...made } = await workspace.make(path, { flowToken, expiresAt: anHourAgo })
+  expect(made.status).toBe('EXPIRED')
+  const stored = await api.database.sql`select status from flow_responses where id = ${id}`
+  expect(stored).toEqual([{ status: 'SENT' }])
+  expect((await workspace.get(`${path}/${id}`)).body.status).toBe('EXPIRED')
+  expect((await workspace.get(`${path}?flowToken=${flowToken}`)).body.data[0].status).toBe('EXPIRED')
+  expect((await workspace.patch(`${path}/${id}`, { agentId: 'a' })).body.status).toBe('EXPIRED')
+
+  const later = { expiresAt: '2126-01-01T00:00:00.000Z' }
+  expect((await workspace.patch(`${path}/${id}`, later)).body).toMatchObject({ ...later, status: 'EXPIRED' })
+  const again = nextToken()
+  await workspace.make(path, { flowToken: again, expiresAt: anHourAgo })
+  expect((await workspace.post(path, { flowToken: again, ...later })).body).toMatchObject({
+    ...later,
+    status: 'EXPIRED',
+  })
+})
+
+test('a token that is completed is not EXPIRED past its time', async () => {
+  const flowToken = nextToken()
+  const { id } = await workspace.make(path, { flowToken, expiresAt: anHourAgo })
+  await api.database.sql`update flow_responses set status = 'COMPLETED' where id = ${id}`
+  expect((await workspace.patch(`${path}/${id}`, { agentId: 'a' })).body.status).toBe('COMPLETED')
+  expect((await workspace.get(`${path}/${id}`)).body.status).toBe('COMPLETED')
+})
+
 test('an expiry that nobody chose follows sentAt, one that was chosen stays', async () => {
   const sentAt = anHourAgo
   const afterExchange = nextToken()
