@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { decodeBase64Url } from '../crypto/base64.ts'
 import { longestListed } from '../storage/listed-text.ts'
 import type { Page } from '../storage/workspaces.ts'
 
@@ -12,7 +13,7 @@ const cursor = (positionForm: PositionForm) =>
   z
     .string()
     .max(300)
-    .transform((value) => Buffer.from(value, 'base64url').toString('latin1'))
+    .transform((value) => decodeBase64Url(value)?.toString('latin1') ?? '')
     .refine((position) => positionForm.test(position), 'is not a cursor of this list')
     .optional()
     .describe('`nextCursor` of the page before')

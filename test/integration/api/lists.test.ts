@@ -74,6 +74,19 @@ test('an empty list is an empty page of 20', async () => {
   expect((await fresh.get(`/v1/clients?cursor=${first.nextCursor}`)).body.data).toHaveLength(1)
 })
 
+test('a cursor that was changed is refused, also where a lenient decoder would not notice', async () => {
+  const fresh = await api.makeWorkspace()
+  for (let i = 0; i < 2; i++) await fresh.make('/v1/clients', { phoneNumber: nextPhoneNumber() })
+  const { nextCursor } = (await fresh.get('/v1/clients?limit=1')).body
+  for (const changed of [` ${nextCursor}`, `${nextCursor} `, `${nextCursor}=`, `${nextCursor}A`, `${nextCursor}!`]) {
+    const answer = await fresh.get(`/v1/clients?cursor=${encodeURIComponent(changed)}`)
+    expect([answer.status, answer.body.errors], changed).toEqual([
+      400,
+      [{ path: 'cursor', message: 'is not a cursor of this list' }],
+    ])
+  }
+})
+
 test('WABAs of one millisecond are paged by their ids', async () => {
   const fresh = await api.makeWorkspace()
   for (let i = 0; i < 4; i++) await fresh.make('/v1/wabas', { wabaId: nextNumber() })
