@@ -19,7 +19,7 @@ const largestInteger = 2 ** 31 - 1
 
 const members = {
   channelId: reference.nullable(),
-  contactName: text(200).nullable(),
+  contactName: text(200).nullable().describe("null: the client's name is shown"),
   topic: possiblyEmptyText(1000),
   platform: text(50),
   owners: z.array(text(200)).max(100),

@@ -71,7 +71,8 @@ export const update = operatorOperation({
 export const remove = operatorOperation({
   summary: 'Remove a workspace and all that belongs to it',
   description:
-    'Its exchanges and flow responses go too, its audit log stays. Calls of Meta to its WABAs are then unknown.',
+    'Its exchanges and flow responses go too. Its audit log stays in the database, in the table `audit_log`, where the API no longer shows ' +
+    'it. Calls of Meta to its WABAs are then unknown.',
   example: { params: { id: example.id }, answer: noContent() },
   params: pathId('workspace'),
   response: { 204: noBody },
