@@ -125,16 +125,14 @@ function factsOf(flowJson: ReadableFlowJson): FlowJsonFacts {
   }
 }
 
-/** Meta calls no other. A flow of which only the name is known may have one too, but is asked for only where no other is known to. */
-function withEndpoint(flows: readonly Flow[]): readonly Flow[] {
-  const known = flows.filter((flow) => flow.endpointUri !== null || flow.dataApiVersion !== null)
-  return known.length > 0 ? known : flows.filter((flow) => flow.screens === null)
-}
+const hasEndpoint = (flow: Flow): boolean => flow.endpointUri !== null || flow.dataApiVersion !== null
+const only = (flows: readonly Flow[]): Flow | null => (flows.length === 1 ? (flows[0] ?? null) : null)
 
 /**
  * Which flow an exchange belongs to, first that works (contract.md §4): the URL names it; the token's flow response; the
  * WABA's only flow with an endpoint; the only one that has the screen. Where the URL names a flow that we do not know, the
- * last two are not asked: they would name another one.
+ * last two are not asked: they would name another one. Where no flow is known to have an endpoint, one has it all the same, as it has called: the
+ * only flow there is, or the only one of which nothing but its name is known.
  */
 export function tellFlow(
   flows: readonly Flow[],
@@ -145,8 +143,9 @@ export function tellFlow(
   const named = metaFlowId === null ? undefined : flows.find((flow) => flow.metaFlowId === metaFlowId)
   const told = named ?? flows.find((flow) => flow.id === flowIdOfToken)
   if (told !== undefined || metaFlowId !== null) return told ?? null
-  const candidates = withEndpoint(flows)
-  if (candidates.length === 1) return candidates[0] ?? null
-  const withScreen = screen === null ? [] : candidates.filter((flow) => flow.screens?.includes(screen))
-  return withScreen.length === 1 ? (withScreen[0] ?? null) : null
+  const withEndpoint = flows.filter(hasEndpoint)
+  const hasScreen = (flow: Flow): boolean => screen !== null && flow.screens?.includes(screen) === true
+  const found = only(withEndpoint) ?? only(withEndpoint.filter(hasScreen)) ?? only(flows.filter(hasScreen))
+  if (found !== null || withEndpoint.length > 0) return found
+  return only(flows) ?? only(flows.filter((flow) => flow.screens === null))
 }
