@@ -8,6 +8,7 @@ import {
   findWebhook,
   insertWebhook,
   listWebhooks,
+  mostWebhooks,
   type NewSigningSecret,
   updateWebhook,
 } from '../storage/webhooks.ts'
@@ -55,7 +56,9 @@ function signingSecretRow(secret: string | null, deps: ApiDeps, workspaceId: Wor
 export const create = workspaceOperation({
   summary: 'Make a webhook',
   description:
-    '`secret` left out: one is made; null: requests are not signed. The answer and that of a rotation alone show it.',
+    '`secret` left out: one is made; null: requests are not signed. The answer and that of a rotation alone show it. ' +
+    `A workspace has at most ${mostWebhooks}.`,
+  errors: ['limit_reached'],
   example: { body: webhookExampleInput, answer: created({ ...webhookExample, secret: 'whsec_…' }) },
   body: webhookInput,
   response: { 201: webhookBodyWithSecret },

@@ -1,5 +1,6 @@
-import { and, desc, eq, exists, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, count, desc, eq, exists, getTableColumns, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import { healthy } from '../domain/delivery.ts'
+import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
 import { webhookSecrets, webhooks } from './schema.ts'
@@ -31,7 +32,10 @@ export interface NewSigningSecret {
   readonly signingSecretSealed: Buffer
 }
 
-/** Stores a webhook and its current signing secret; null leaves it unsigned. */
+/** Of one exchange each that takes its event is told, with an envelope of up to 700 kB that is written for it alone. */
+export const mostWebhooks = 500
+
+/** Stores a webhook and its current signing secret; null leaves it unsigned. Throws ApiError `limit_reached`. */
 export function insertWebhook(
   database: Database,
   workspaceId: WorkspaceId,
@@ -39,6 +43,11 @@ export function insertWebhook(
   signingSecret: NewSigningSecret | null,
 ): Promise<Webhook> {
   return changeConfig(database, workspaceId, 'insert webhook', async (tx) => {
+    const ofWorkspace = eq(webhooks.workspaceId, workspaceId)
+    const { held } = only(await tx.orm.select({ held: count() }).from(webhooks).where(ofWorkspace))
+    if (held >= mostWebhooks) {
+      throw new ApiError('limit_reached', `a workspace has at most ${mostWebhooks} webhooks: delete one first`)
+    }
     await tx.orm.insert(webhooks).values({ workspaceId, ...webhook })
     if (signingSecret) {
       await tx.orm.insert(webhookSecrets).values({ workspaceId, webhookId: webhook.id, ...signingSecret })

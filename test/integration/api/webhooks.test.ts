@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openSecret } from '../../../src/crypto/sealed-secret.ts'
 import { mostPreviousSecrets } from '../../../src/storage/webhook-secrets.ts'
+import { mostWebhooks } from '../../../src/storage/webhooks.ts'
 import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { nextNumber, webhookInput } from './samples.ts'
 
@@ -311,4 +312,15 @@ describe('breakers', () => {
     await say(id, '2-b', 'open', -1, 0)
     expect((await workspace.get(`/v1/webhooks/${id}`)).body.breakers).toMatchObject([{ process: '2-b' }])
   })
+})
+
+test('409 for one more than a workspace may have', async () => {
+  const full = await api.makeWorkspace()
+  const { id } = await full.make('/v1/webhooks', webhookInput)
+  await api.database.sql`
+    insert into webhooks select (jsonb_populate_record(w, jsonb_build_object('id', 'wh_' || n))).*
+    from webhooks w, generate_series(1, ${mostWebhooks - 2}) n where w.id = ${id}`
+  expect((await full.post('/v1/webhooks', webhookInput)).status).toBe(201)
+  expect(await full.post('/v1/webhooks', webhookInput)).toMatchObject({ status: 409, body: { code: 'limit_reached' } })
+  await workspace.make('/v1/webhooks', webhookInput)
 })
