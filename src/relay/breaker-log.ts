@@ -1,38 +1,28 @@
 import type { BreakerChange } from '../delivery/breaker.ts'
 import type { GuardedWebhook } from '../delivery/gatekeeper.ts'
 import type { Log } from '../ops/logger.ts'
-
-/** Lines in `spanMs`: a tenant with a thousand dead webhooks must not fill the log. */
-const mostLines = 20
-const spanMs = 10_000
+import { PacedLines } from '../ops/paced-lines.ts'
 
 /**
- * One line when a breaker opens, one when it closes. That a probe failed is no news: it is one line in five seconds, and in the metrics. Beyond
- * 20 lines in 10 s they are only counted, and the next one says how many.
+ * One line when a breaker opens, one when it closes, paced: a tenant may have a thousand dead webhooks. That a probe failed is no news: it is one
+ * line in five seconds, and in the metrics.
  */
 export class BreakerLog {
   readonly #log: Log
   readonly #processName: string
-  readonly #now: () => number
-  #beganAt = Number.NEGATIVE_INFINITY
-  #lines = 0
-  #untold = 0
+  readonly #lines: PacedLines
 
   /** `now`: monotonic, in ms. */
   constructor(log: Log, processName: string, now: () => number) {
     this.#log = log
     this.#processName = processName
-    this.#now = now
+    this.#lines = new PacedLines(now)
   }
 
   tell({ webhookId, workspaceId }: GuardedWebhook, change: BreakerChange): void {
     if (change.to === 'half_open' || (change.to === 'open' && change.by === 'probe')) return
-    if (!this.#hasRoom()) {
-      this.#untold += 1
-      return
-    }
-    const untold = this.#untold === 0 ? {} : { untold: this.#untold }
-    this.#untold = 0
+    const untold = this.#lines.take()
+    if (untold === null) return
     const line = { webhookId, workspaceId, process: this.#processName, ...untold }
     if (change.to === 'open') {
       const { calls, failed } = change
@@ -41,15 +31,5 @@ export class BreakerLog {
       const { by, refused, openMs } = change
       this.#log.info({ ...line, by, refused, openMs: Math.round(openMs) }, 'the breaker of a webhook closed')
     }
-  }
-
-  #hasRoom(): boolean {
-    const now = this.#now()
-    if (now - this.#beganAt >= spanMs) {
-      this.#beganAt = now
-      this.#lines = 0
-    }
-    this.#lines += 1
-    return this.#lines <= mostLines
   }
 }

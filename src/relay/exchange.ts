@@ -8,6 +8,7 @@ import { decodeUtf8, isTooDeep, parseJsonObject } from '../domain/json.ts'
 import { outcomes, type Refusal } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { PacedLines } from '../ops/paced-lines.ts'
 import type { Traces } from '../ops/traces.ts'
 import type { Announcer } from './announcer.ts'
 import type { Account, Directory } from './directory.ts'
@@ -65,6 +66,7 @@ const refuse = (outcome: Refusal): never => {
 export class Exchange {
   readonly #parts: ExchangeParts
   readonly #repeats = new Repeats(() => performance.now())
+  readonly #refusalLines = new PacedLines(() => performance.now())
   readonly #secretlessSince = new Map<string, number>()
 
   constructor(parts: ExchangeParts) {
@@ -119,7 +121,10 @@ export class Exchange {
     const { metrics, log } = this.#parts
     const ms = performance.now() - startedAt
     metrics.exchangeEnded(outcome, ms)
-    log[outcomes[outcome].level]({ wabaId: wabaId.slice(0, 64), outcome, ms: Math.round(ms) }, 'exchange')
+    const { level } = outcomes[outcome]
+    // Anybody can make such calls, as many as they like.
+    const paced = level === 'debug' ? {} : this.#refusalLines.take()
+    if (paced !== null) log[level]({ wabaId: wabaId.slice(0, 64), outcome, ms: Math.round(ms), ...paced }, 'exchange')
     return refused(outcome)
   }
 

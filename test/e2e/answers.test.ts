@@ -107,6 +107,16 @@ describe('what Meta is answered', () => {
     expect(answer).toMatchObject(emptyWith(432))
   })
 
+  it('does not let strangers fill the log: 20 lines of refusals in 10 s, then how many there were', async () => {
+    const before = relevo.logs.length
+    const call = { ...account.meta.seal({ action: 'ping' }), signature: `sha256=${'0'.repeat(64)}` }
+    const answers = await Promise.all(Array.from({ length: 60 }, () => account.meta.send(call)))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([432]))
+    const lines = relevo.logs.slice(before).filter(({ outcome }) => outcome === 'bad_signature')
+    // A new span may begin meanwhile.
+    expect(lines.length).toBeLessThanOrEqual(40)
+  })
+
   it('takes a platform app secret on every WABA', async () => {
     const call = account.meta.seal({ action: 'ping' })
     const signature = signBody(call.body.toString(), 'platform-app-secret')
