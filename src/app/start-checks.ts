@@ -73,7 +73,8 @@ export class StartGate {
     } catch (error) {
       if (!(error instanceof StorageError)) throw error
       if (error.unavailable) database.renew()
-      if (!this.#stopping.signal.aborted) log.warn({ error }, 'not ready: the database does not answer')
+      const why = error.unanswered ? 'does not answer' : 'refuses us'
+      if (!this.#stopping.signal.aborted) log.warn({ error }, `not ready: the database ${why}`)
     }
   }
 }

@@ -125,8 +125,7 @@ export class Maintenance {
       await job.run(signal)
       return true
     } catch (error) {
-      const sqlState = error instanceof StorageError ? error.sqlState : null
-      if (!signal.aborted) this.#log.warn({ error, sqlState, job: job.name }, 'maintenance failed and is tried again')
+      if (!signal.aborted) this.#log.warn({ error, job: job.name }, 'maintenance failed and is tried again')
       return false
     }
   }

@@ -38,14 +38,26 @@ function stdoutByTurn(): pino.DestinationStream {
   }
 }
 
-/** What may be told of an error: its class, code, and where it was thrown, without its message. */
-export function describeError(error: unknown): { name: string; code?: string; at?: string } {
+export interface ErrorTold {
+  readonly name: string
+  /** Of a StorageError: which, and whose constraint; names of ours, never values. */
+  readonly operation?: string
+  readonly code?: string
+  readonly constraint?: string
+  /** Where it was thrown; of a StorageError, who asked the database. */
+  readonly at?: string
+}
+
+/** What may be told of an error: its class, code and where it comes from, without its message. */
+export function describeError(error: unknown): ErrorTold {
   if (!(error instanceof Error)) return { name: typeof error }
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
-  const at = error.stack?.split('\n').find((line) => line.startsWith('    at '))
+  const { operation, code, constraint } = error as { operation?: unknown; code?: unknown; constraint?: unknown }
+  const at = error.stack?.split('\n').find((line) => line.startsWith('    at ') && !line.includes('node:internal'))
   return {
     name: error.name,
-    ...(code === undefined ? {} : { code }),
+    ...(typeof operation === 'string' ? { operation } : {}),
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(typeof constraint === 'string' ? { constraint } : {}),
     ...(at === undefined ? {} : { at: at.trim() }),
   }
 }

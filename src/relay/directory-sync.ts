@@ -182,7 +182,8 @@ export class DirectorySync {
     if (!(error instanceof StorageError)) throw error
     if (error.unavailable) this.#database.renew()
     if (this.#stopping.signal.aborted) return
-    this.#log.warn({ error, loaded: this.#directory.loaded }, 'configuration not loaded: the database does not answer')
+    const why = error.unanswered ? 'does not answer' : 'refuses us'
+    this.#log.warn({ error, loaded: this.#directory.loaded }, `configuration not loaded: the database ${why}`)
     await this.#listening?.close().catch(() => undefined)
     this.#listening = null
   }

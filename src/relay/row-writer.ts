@@ -50,10 +50,7 @@ export class RowWriter {
       return true
     } catch (error) {
       if (isRefusal(error)) return this.#writeSingly(rows, isReplay, error)
-      const sqlState = error instanceof StorageError ? error.sqlState : null
-      if (!this.#away) {
-        this.#log.error({ error, sqlState }, 'the database takes no rows: exchanges go on, rows go to the disk')
-      }
+      if (!this.#away) this.#log.error({ error }, 'the database takes no rows: exchanges go on, rows go to the disk')
       this.#away = true
       this.#database.renew()
       return false

@@ -149,6 +149,7 @@ function openPool({ url, prepare }: DatabaseOptions, primary: Primary | null, ma
  * (drizzle's own errors carry them past every log filter).
  */
 export class StorageError extends Error {
+  override readonly name = 'StorageError'
   readonly operation: string
   /** SQLSTATE, or the code of the connection's failure. */
   readonly sqlState: string | null
@@ -160,18 +161,29 @@ export class StorageError extends Error {
     this.constraint = constraint
   }
 
+  /** For the log: there is always one. */
+  get code(): string {
+    return this.sqlState ?? 'unknown'
+  }
+
+  /** True when the database was not heard at all. Of those that are `unavailable` others were refused by it: no such database, wrong password. */
+  get unanswered(): boolean {
+    return !isSqlState(this.code) || this.code.startsWith('08')
+  }
+
   /** True when the database could not be asked, as opposed to having refused. */
   get unavailable(): boolean {
-    return (
-      this.sqlState === null ||
-      !/^[0-9A-Z]{5}$/.test(this.sqlState) ||
-      /^(08|25006|28|3D|40|53|57P)/.test(this.sqlState)
-    )
+    return this.unanswered || /^(25006|28|3D|40|53|57P)/.test(this.code)
   }
 
   get duplicate(): boolean {
     return this.sqlState === '23505'
   }
+}
+
+/** Every SQLSTATE of PostgreSQL has a digit, as EPIPE has not. */
+function isSqlState(code: string): boolean {
+  return /^(?=.*\d)[0-9A-Z]{5}$/.test(code)
 }
 
 /** How long an operation may take unless it says otherwise, ms. A database that hangs must not hold its callers. */
@@ -202,7 +214,10 @@ function scrub(operation: string, error: unknown): unknown {
   if (error instanceof StorageError || error instanceof ApiError || error instanceof DistributionRefused) return error
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   const { code, constraint_name } = (cause ?? {}) as { code?: unknown; constraint_name?: unknown }
-  return new StorageError(operation, text(code), text(constraint_name))
+  const failed = new StorageError(operation, text(code), text(constraint_name))
+  // Who asked, not this function: the log tells one line of it.
+  Error.captureStackTrace(failed, storing)
+  return failed
 }
 
 function text(value: unknown): string | null {

@@ -1,3 +1,4 @@
+import postgres from 'postgres'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
@@ -73,6 +74,22 @@ describe('a database that goes away', () => {
     const answer = await relevo.api('GET', '/v1/webhooks', { token: account.token })
     expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
     await proxy.restore()
+  })
+})
+
+describe('a database that is not as it should be', () => {
+  it('the API says where the cause is, and there it is', async () => {
+    const relevo = await startRelevo()
+    const account = await createAccount(relevo)
+    const sql = postgres(relevo.database.url, { max: 1 })
+    await sql`alter table webhooks rename to others`
+    await sql.end()
+    const answer = await relevo.api('GET', '/v1/webhooks', { token: account.token })
+    expect(answer).toMatchObject({ status: 500, body: { detail: expect.stringContaining('its cause is in the log') } })
+    expect(relevo.logs.find(({ level, route }) => level === 'error' && route === 'GET /v1/webhooks')).toMatchObject({
+      error: { name: 'StorageError', operation: 'list webhooks', code: '42P01' },
+    })
+    await relevo.close()
   })
 })
 

@@ -6,6 +6,7 @@ import postgres from 'postgres'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { useEmbedded } from '../support/embedded-fixture.ts'
+import { eventually } from '../support/eventually.ts'
 import { fakeMeta } from '../support/meta.ts'
 import { endProcesses, type RelevoProcess, runRelevo } from '../support/process.ts'
 import { type FakeTenant, startTenant } from '../support/tenant.ts'
@@ -102,6 +103,21 @@ describe('a start that cannot be', () => {
     await first.ended()
     await database.drop()
   })
+})
+
+it('a database that refuses a process is told as that, with its code', async () => {
+  const database = await createEmptyDatabase()
+  await database.drop()
+  const relevo = runRelevo(['serve'], { ...keys(), DATABASE_URL: database.url })
+  await relevo.listening()
+  const line = await eventually(() => /^.*configuration not loaded.*$/m.exec(relevo.output()))
+  expect(JSON.parse(line[0])).toMatchObject({
+    level: 'warn',
+    msg: 'configuration not loaded: the database refuses us',
+    error: { name: 'StorageError', operation: expect.any(String), code: '3D000' },
+  })
+  relevo.child.kill('SIGTERM')
+  expect(await relevo.ended()).toBe(0)
 })
 
 describe('SIGTERM', () => {
