@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import type { AppConfig } from './app/core.ts'
 import { type Config, type Environment, readConfig } from './config.ts'
 import { type MasterKeys, readMasterKeys } from './crypto/sealed-secret.ts'
 import { checkClock, type SeenClock } from './doctor/clock.ts'
@@ -14,12 +15,9 @@ import { createAddressGuard } from './egress/address-guard.ts'
 import { createDispatchers } from './egress/dispatcher.ts'
 import { createResolver } from './egress/resolver.ts'
 import { createGraph } from './graph/client.ts'
-import { settle } from './serve.ts'
+import { withSettled } from './serve.ts'
 import { type Database, openDatabase } from './storage/database.ts'
 import { missingFrom } from './storage/embedded.ts'
-
-/** Not from app.ts: that would load all that serves. */
-type AppConfig = Awaited<ReturnType<typeof settle>>['config']
 
 export interface DoctorOptions {
   readonly json: boolean
@@ -44,12 +42,12 @@ async function examineFound(given: Config): Promise<Finding[]> {
     const advice = 'a service makes it when it starts there: set DATA_DIR or DATABASE_URL as the service has it'
     return [findingsOf('database').fail(`DATA_DIR (${resolve(given.DATA_DIR)}) has no ${missing}`, advice)]
   }
-  const { config, embedded } = await settle(given, () => undefined, { migrates: false })
-  try {
-    return await examine(config)
-  } finally {
-    await embedded?.stop()
-  }
+  return withSettled(
+    given,
+    () => undefined,
+    { migrates: false },
+    (config) => examine(config),
+  )
 }
 
 export interface ExamineOptions {

@@ -1,5 +1,6 @@
 import { StartRefused } from './app/start-refused.ts'
 import { ConfigInvalid } from './config.ts'
+import { ToldToEnd } from './end-signals.ts'
 import { DistributionRefused } from './storage/citus/distribution.ts'
 import { DataDirError } from './storage/data-dir.ts'
 import { StorageError } from './storage/database.ts'
@@ -7,7 +8,15 @@ import { EmbeddedStartError } from './storage/embedded/start-error.ts'
 
 /** The one line for an expected failure of a command, or null for a bug. */
 export function explain(error: unknown): string | null {
-  const expected = [ConfigInvalid, StartRefused, DataDirError, EmbeddedStartError, StorageError, DistributionRefused]
+  const expected = [
+    ConfigInvalid,
+    StartRefused,
+    ToldToEnd,
+    DataDirError,
+    EmbeddedStartError,
+    StorageError,
+    DistributionRefused,
+  ]
   if (expected.some((kind) => error instanceof kind)) return (error as Error).message
   const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
   return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null

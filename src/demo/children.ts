@@ -69,7 +69,7 @@ export function createChildren(cwd: string, signal: AbortSignal): Children {
   }
 
   async function stop(): Promise<string[]> {
-    const ends = await Promise.all(children.map(async (child) => ({ ...child, end: await stopProcess(child.process) })))
+    const ends = await Promise.all(children.map(async (child) => ({ ...child, end: await stopProcess(child) })))
     process.off('exit', endAll)
     // One that never listened was reported by start. The tenants die of the signal, as they may.
     const failed = ends.filter(({ name, listened, end }) => name === 'relevo' && listened && end !== 0)
@@ -83,11 +83,13 @@ export function createChildren(cwd: string, signal: AbortSignal): Children {
   }
 }
 
-async function stopProcess(child: ChildProcess): Promise<number | NodeJS.Signals | null> {
+async function stopProcess({ process: child, listened }: Child): Promise<number | NodeJS.Signals | null> {
   if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
     const exited = once(child, 'exit')
     child.kill('SIGTERM')
-    const timer = setTimeout(() => child.kill('SIGKILL'), stopDeadlineMs)
+    // Relevo obeys once its PostgreSQL has started: killed before, it would leave that.
+    const deadlineMs = listened ? stopDeadlineMs : startDeadlineMs
+    const timer = setTimeout(() => child.kill('SIGKILL'), deadlineMs)
     await exited
     clearTimeout(timer)
   }

@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import type { AppConfig } from '../app/core.ts'
 import { type App, createApp } from '../app.ts'
+import { endSignals, heedSignals } from '../end-signals.ts'
 import { explain } from '../explain.ts'
 import { describeError } from '../ops/logger.ts'
 import type { MetricsSnapshot } from '../ops/merged-metrics.ts'
@@ -19,12 +20,14 @@ const end = () => {
   ending ??= app === null ? Promise.resolve() : app.close()
   return ending
 }
-const closing = closeWithGrace({ delay: 30_000, logger: false }, async ({ err }) => {
+const closing = closeWithGrace({ delay: 30_000, logger: false, skip: [...endSignals] }, async ({ err }) => {
   const text = err === undefined ? '' : `stopping after an uncaught error: ${JSON.stringify(describeError(err))}\n`
   process.stdout.write(text)
   await end()
 })
 
+// Ctrl-C reaches every process: the second one as well.
+heedSignals().ending.addEventListener('abort', () => closing.close())
 process.on('disconnect', () => void closing.close())
 process.on('message', (message: ToChild) => {
   switch (message.kind) {

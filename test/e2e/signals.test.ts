@@ -1,0 +1,127 @@
+import { chmod, readdir, readFile, stat } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { livePostmaster } from '../../src/storage/embedded/postmaster.ts'
+import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
+import { useEmbedded } from '../support/embedded-fixture.ts'
+import { eventually } from '../support/eventually.ts'
+import { endProcesses, type RelevoProcess, runRelevo } from '../support/process.ts'
+
+afterEach(endProcesses)
+
+const startMs = { timeoutMs: 50_000, everyMs: 5 }
+const answers = (url: URL) =>
+  fetch(new URL('/livez', url)).then(
+    () => true,
+    () => false,
+  )
+const runs = (pid: number) => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+const isThere = (path: string) => stat(path).then(() => true)
+
+describe('a signal during an embedded start', () => {
+  const fixture = useEmbedded()
+  const run = (command: string) => runRelevo([command], { DATA_DIR: fixture.dataDir, PORT: '0' })
+  const moments = {
+    'while its cluster is made': () =>
+      eventually(
+        async () => (await readdir(fixture.dataDir)).some((name) => name.startsWith('postgresql.init-')),
+        startMs,
+      ),
+    'while its server starts': () =>
+      eventually(() => isThere(join(fixture.dataDir, 'postgresql/postmaster.pid')), startMs),
+    'while it migrates': (relevo: RelevoProcess) =>
+      eventually(() => relevo.output().includes('embedded PostgreSQL started'), startMs),
+  }
+
+  it.each([
+    ['SIGTERM', 'while its cluster is made'],
+    ['SIGTERM', 'while its server starts'],
+    ['SIGHUP', 'while its server starts'],
+    ['SIGINT', 'while it migrates'],
+  ] as const)('serve: %s %s is obeyed once the server can be stopped', async (signal, moment) => {
+    const relevo = run('serve')
+    await moments[moment](relevo)
+    relevo.child.kill(signal)
+    expect({ exitCode: await relevo.ended(), output: relevo.output() }).toMatchObject({ exitCode: 0 })
+    expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+
+  it('a command that had not begun says so', async () => {
+    const relevo = run('migrate')
+    await moments['while its server starts']()
+    relevo.child.kill('SIGINT')
+    expect(await relevo.ended()).toBe(1)
+    expect(relevo.output()).toMatch(/^told to end before it began$/m)
+    expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+})
+
+describe('more signals than one', () => {
+  const fixture = useEmbedded()
+
+  it.each(['1', '2'])(
+    'a service of %s process(es) finishes what is in flight, and stops its server',
+    async (WORKERS) => {
+      const relevo = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0', WORKERS })
+      const url = new URL(await relevo.listening())
+      const children = await readFile(`/proc/${relevo.pid}/task/${relevo.pid}/children`, 'utf8')
+      // As Ctrl-C does: to all.
+      const all = [relevo.pid, ...children.split(' ').filter(Boolean).map(Number)]
+      expect(all).toHaveLength(WORKERS === '1' ? 1 : 3)
+      const token = (await readFile(join(fixture.dataDir, 'admin-token'), 'utf8')).trim()
+      const call = connect(Number(url.port), url.hostname)
+      let answer = ''
+      // One that is cut has no answer: see below.
+      call.on('error', () => undefined)
+      call.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk))
+      const head = [
+        'POST /v1/workspaces HTTP/1.1',
+        'Host: relevo',
+        `Authorization: Bearer ${token}`,
+        'Content-Length: 12',
+      ]
+      call.write(`${head.join('\r\n')}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n\r\n`)
+      await eventually(() => answer.includes(' 100 '))
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+        for (const pid of all) if (runs(pid)) process.kill(pid, signal)
+        await eventually(async () => !(await answers(url)))
+      }
+      call.write('{"name":"W"}')
+      expect(await relevo.ended()).toBe(0)
+      expect(answer).toContain(' 201 ')
+      expect(await fixture.postmasterPid()).toBeUndefined()
+    },
+  )
+})
+
+describe('the demo', () => {
+  let temporary = ''
+  beforeEach(async () => {
+    temporary = await freshDataDir()
+    // As root PostgreSQL passes through it under another uid.
+    await chmod(temporary, 0o711)
+  })
+  afterEach(() => removeEmbedded(temporary))
+
+  const folder = async () => join(temporary, (await readdir(temporary))[0] ?? '')
+  const hasServer = async () =>
+    (await readFile(join(await folder(), 'postgresql/server.log'), 'utf8')).includes('ready to accept connections')
+
+  it('interrupted while its Relevo starts leaves neither PostgreSQL nor folder', async () => {
+    const demo = runRelevo(['demo'], { TMPDIR: temporary })
+    await eventually(hasServer, startMs)
+    const postmaster = await livePostmaster(join(await folder(), 'postgresql'))
+    demo.child.kill('SIGINT')
+    expect(await demo.ended()).toBe(130)
+    expect(await readdir(temporary)).toEqual([])
+    // Ended, it lives on until process 1 has taken notice.
+    await eventually(() => !runs(postmaster?.pid ?? 0))
+  })
+})
