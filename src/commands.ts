@@ -10,13 +10,19 @@ const print = (line: string) => {
   process.stdout.write(`${line}\n`)
 }
 
+const relevo = new Command('relevo').description('Relay for WhatsApp Flows: https requests of Meta in, webhooks out')
+
+/** Of no use without a reader. The others go on without one: they have a PostgreSQL to stop, and an exit code that tells. */
+const printers = ['simulate', 'generate']
+let endsWithReader = true
+relevo.hook('preAction', (_, command) => {
+  endsWithReader = printers.includes(command.name())
+})
 // `relevo … | head` closes the pipe: that is the reader's right and no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  if (error.code !== 'EPIPE') throw error
+  if (endsWithReader) process.exit(0)
 })
-
-const relevo = new Command('relevo').description('Relay for WhatsApp Flows: https requests of Meta in, webhooks out')
 
 relevo
   .command('serve')

@@ -2,6 +2,7 @@ import { chmod, readdir, readFile, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { claimPort } from '../../src/processes/free-port.ts'
 import { livePostmaster } from '../../src/storage/embedded/postmaster.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
 import { useEmbedded } from '../support/embedded-fixture.ts'
@@ -101,6 +102,35 @@ describe('more signals than one', () => {
   )
 })
 
+describe('a reader that goes away, as head does,', () => {
+  const fixture = useEmbedded()
+  const runUnread = (args: string[], more: Record<string, string> = {}) => {
+    const relevo = runRelevo(args, { DATA_DIR: fixture.dataDir, ...more })
+    relevo.child.stdout?.destroy()
+    return relevo
+  }
+
+  it('ends no service: that goes on, and ends in order when it is told to', async () => {
+    const PORT = String(await claimPort('127.0.0.1', 0))
+    const relevo = runUnread(['serve'], { PORT })
+    await eventually(() => answers(new URL(`http://127.0.0.1:${PORT}`)), startMs)
+    relevo.child.kill('SIGTERM')
+    expect(await relevo.ended()).toBe(0)
+    expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+
+  it('ends no command that has a server to stop', async () => {
+    expect(await runUnread(['migrate']).ended()).toBe(0)
+    expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+
+  it('ends one that only prints, which is no error', async () => {
+    const relevo = runUnread(['keys', 'generate'])
+    expect(await relevo.ended()).toBe(0)
+    expect(relevo.output()).toBe('')
+  })
+})
+
 describe('the demo', () => {
   let temporary = ''
   beforeEach(async () => {
@@ -113,6 +143,15 @@ describe('the demo', () => {
   const folder = async () => join(temporary, (await readdir(temporary))[0] ?? '')
   const hasServer = async () =>
     (await readFile(join(await folder(), 'postgresql/server.log'), 'utf8')).includes('ready to accept connections')
+
+  it('goes on without a reader: its exit code tells, and nothing is left', async () => {
+    const demo = runRelevo(['demo'], { TMPDIR: temporary })
+    demo.child.stdout?.destroy()
+    await eventually(hasServer, startMs)
+    demo.child.kill('SIGINT')
+    expect(await demo.ended()).toBe(130)
+    expect(await readdir(temporary)).toEqual([])
+  })
 
   it('interrupted while its Relevo starts leaves neither PostgreSQL nor folder', async () => {
     const demo = runRelevo(['demo'], { TMPDIR: temporary })
