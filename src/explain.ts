@@ -19,5 +19,5 @@ export function explain(error: unknown): string | null {
   ]
   if (expected.some((kind) => error instanceof kind)) return (error as Error).message
   const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
-  return syscall === 'listen' ? `cannot listen on HOST and PORT: ${String(code)}` : null
+  return syscall === 'listen' || syscall === 'getaddrinfo' ? `cannot listen on HOST and PORT: ${String(code)}` : null
 }

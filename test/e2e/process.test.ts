@@ -103,6 +103,20 @@ describe('a start that cannot be', () => {
     await first.ended()
     await database.drop()
   })
+
+  it.each(['1', '2'])('names a HOST that does not resolve, of %s process(es)', async (WORKERS) => {
+    const database = await createTestDatabase()
+    // A name server may take its time, and the maintenance says meanwhile that it begins.
+    const environment = {
+      ...keys(),
+      DATABASE_URL: database.url,
+      HOST: 'nowhere.invalid',
+      WORKERS,
+      LOG_LEVEL: 'error',
+    }
+    expect(await lineOf(environment)).toMatch(/^cannot listen on HOST and PORT: (ENOTFOUND|EAI_AGAIN)$/)
+    await database.drop()
+  })
 })
 
 it('a database that refuses a process is told as that, with its code', async () => {
