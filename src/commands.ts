@@ -90,7 +90,7 @@ const keys = relevo.command('keys').description('flow keys')
 keys
   .command('generate')
   .description('make an RSA-2048 pair and print both halves as PEM')
-  .option('--passphrase <text>', 'encrypt the private half')
+  .option('--passphrase <text>', 'encrypt the private half', notEmpty)
   .action(async ({ passphrase }: { passphrase?: string }) => {
     const flowKey = await generatePrivateKey()
     print(exportPrivateKeyPem(flowKey, passphrase).trimEnd())
@@ -114,6 +114,12 @@ async function readText(file: string, option: string): Promise<string> {
   } catch (error) {
     throw new FileUnreadable(`${option}: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`)
   }
+}
+
+/** An empty variable of the shell, say: what is printed would not be encrypted at all. */
+function notEmpty(text: string): string {
+  if (text === '') throw new InvalidArgumentError('must not be empty')
+  return text
 }
 
 function positive(text: string): number {

@@ -234,4 +234,10 @@ describe('relevo keys generate', () => {
     expect(await sealed.ended()).toBe(0)
     expect(sealed.output()).toMatch(/^-----BEGIN ENCRYPTED PRIVATE KEY-----/)
   })
+
+  it('refuses an empty passphrase: what it printed would be in clear', async () => {
+    const relevo = runRelevo(['keys', 'generate', '--passphrase', ''])
+    expect(await relevo.ended()).toBe(1)
+    expect(relevo.output()).toBe("error: option '--passphrase <text>' argument '' is invalid. must not be empty\n")
+  })
 })
