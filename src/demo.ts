@@ -176,8 +176,9 @@ async function tellWhatRuns(
   out('')
   for (const [name, value] of Object.entries(running)) out(`${name.padEnd(12)}  ${value}`)
   out('')
+  // Not by `node`: which that is on this machine nobody knows.
   out('Load, from another terminal:')
-  out(`  node src/cli.ts simulate ${uri} --public-key ${publicKeyFile} \\`)
+  out(`  npm run relevo -- simulate ${uri} --public-key ${publicKeyFile} \\`)
   out(`    --app-secret "$(cat ${appSecretFile})" --rate 50 --seconds 10`)
   out('Ctrl-C ends all of it and removes the folder.')
 }

@@ -36,6 +36,19 @@ describe('the repository', () => {
     expect(naming).toEqual([])
   })
 
+  it('has nobody run TypeScript by whatever `node` a machine has', () => {
+    const bare = /(?<!npx )\bnode (?:src|examples|bench|test|scripts)\/\S+\.ts/
+    const commands = listFiles().flatMap((path) => {
+      const text = readFileSync(join(repositoryRoot, path), 'utf8')
+      if (path === 'src/demo.ts') return text.split('\n')
+      return path.endsWith('.md')
+        ? [...text.matchAll(/^\s*```sh$(.*?)^\s*```$/gms)].flatMap(([block]) => block.split('\n'))
+        : []
+    })
+    expect(commands.filter((line) => line.includes('npx node ')).length).toBeGreaterThan(0)
+    expect(commands.filter((line) => bare.test(line))).toEqual([])
+  })
+
   it('locks packages by integrity, not by address', () => {
     const lock: { packages: Record<string, { resolved?: string; integrity?: string }> } = JSON.parse(
       readFileSync(join(repositoryRoot, 'package-lock.json'), 'utf8'),
