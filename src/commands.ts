@@ -69,7 +69,10 @@ relevo
   .argument('<endpointUri>')
   .requiredOption('--public-key <file>', "the WABA's public key, PEM")
   .requiredOption('--app-secret <secret>', "the Meta app's secret")
-  .option('--script <file>', 'steps to play, JSON; without it the personalised-offer journey')
+  .option(
+    '--script <file>',
+    'steps to play, JSON: docs/operations.md#simulate; without it those of examples/personalised-offer',
+  )
   .option('--rate <n>', 'exchanges per second: load instead of one journey', positive)
   .option('--seconds <n>', 'how long the load lasts', positive)
   .action(async (endpointUri: string, options: SimulateOptions) => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { BadInput } from '../../src/simulator/bad-input.ts'
@@ -51,6 +52,31 @@ describe('parseScript', () => {
         }
       }),
     )
+  })
+})
+
+describe('the page on scripts', () => {
+  const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+  const [, section = ''] = /^## Simulate$(.*?)^## /ms.exec(page) ?? []
+
+  test('has a script that can be played, with every action', () => {
+    const [, script = ''] = /^```json$(.*?)^```$/ms.exec(section) ?? []
+    const actions = new Set(parseScript(script).map(({ action }) => action))
+    expect([...actions].toSorted()).toEqual(['BACK', 'INIT', 'data_exchange', 'error', 'ping'])
+  })
+
+  test('has a row for every member', () => {
+    const knownTo = (script: unknown): string[] => {
+      try {
+        parseScript(JSON.stringify(script))
+      } catch (error) {
+        return /known are (.*)$/.exec(String(error))?.[1]?.split(', ') ?? []
+      }
+      return []
+    }
+    const known = [...knownTo([{ ...open, other: 1 }]), ...knownTo([{ ...open, expectation: { other: 1 } }])]
+    expect(known).toHaveLength(11)
+    expect([...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)).toEqual(known)
   })
 })
 
