@@ -81,7 +81,7 @@ describe('past the enrichment budget', () => {
       const { body } = await relevo.api('GET', '/v1/exchanges?outcome=replied', { token: account.token })
       return body.data.length === 20
     }
-    await eventually(written, { timeoutMs: 2000 })
+    await eventually(written, { timeoutMs: 4000 })
   })
 })
 
