@@ -67,6 +67,7 @@ export class ExchangeLine {
   #waitingSince: number | null = null
   #turnEndedAt = 0
   #lastCameAt = Number.NEGATIVE_INFINITY
+  #isSustained = false
   #hasConnection = false
   #acceptedTurns = 0
   /** How many left the line in how long, fading; only of times when somebody waited. */
@@ -167,7 +168,10 @@ export class ExchangeLine {
     this.#count(before - this.#waiting)
     this.#decideOnConnections()
     if (this.#waiting > 0) this.#nextTurn(this.#turn)
-    else this.#waitingSince = null
+    else {
+      this.#waitingSince = null
+      this.#isSustained = false
+    }
   }
 
   #shedShare(now: number): number {
@@ -177,7 +181,9 @@ export class ExchangeLine {
 
   #load(now: number): 'burst' | 'sustained' {
     const isLong = this.#waitingSince !== null && now - this.#waitingSince > sustainedAfterMs
-    return isLong && now - this.#lastCameAt <= stillComingMs ? 'sustained' : 'burst'
+    // Until nobody waits: while connections are refused nobody comes.
+    this.#isSustained ||= isLong && now - this.#lastCameAt <= stillComingMs
+    return this.#isSustained ? 'sustained' : 'burst'
   }
 
   #sortOutLate(now: number, patience: number): void {
