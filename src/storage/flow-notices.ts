@@ -31,13 +31,17 @@ export async function storeFlowStatuses(
     update flows f set status = t.status, status_at = t.at, updated_at = ${now}::timestamptz
     from unnest(${texts(notices, (n) => n.wabaId)}::text[], ${texts(notices, (n) => n.metaFlowId)}::text[],
       ${texts(notices, (n) => n.status)}::text[], ${texts(notices, (n) => n.from ?? '')}::text[],
-      ${times(notices, (n) => n.at)}::text[]::timestamptz[]) as t(waba_id, meta_flow_id, status, came_from, at)
+      ${times(notices, (n) => n.at)}::text[]::timestamptz[], ${times(notices, secondAfter)}::text[]::timestamptz[])
+      as t(waba_id, meta_flow_id, status, came_from, at, until)
     where f.workspace_id = ${workspaceId} and f.waba_id = t.waba_id and f.meta_flow_id = t.meta_flow_id
       and (f.status_at is null or f.status_at <= t.at
-        or (date_trunc('second', f.status_at) = t.at and f.status = t.came_from))`
+        or (f.status_at < t.until and f.status = t.came_from))`
   await tx`select pg_notify(${configChannel}, ${workspaceId})`
   return count > 0
 }
+
+/** By the caller: Citus takes no stable function of a column in an update's condition. */
+const secondAfter = ({ at }: FlowStatusNotice): Date => new Date(at.getTime() + 1000)
 
 /** The flows with these ids of Meta's. */
 export async function flowsWithMetaIds(
