@@ -135,13 +135,16 @@ export class Recorder {
 
   #add(whole: Row, flowToken: string | null, patienceMs: number): Promise<void> {
     const [row = whole, ...more] = partsOf(whole)
-    const recorded = this.#addPart(row, flowToken, patienceMs)
-    if (more.length === 0) return recorded
-    return Promise.all([recorded, ...more.map((told) => this.#addPart(told, null, patienceMs))]).then(() => undefined)
+    if (more.length === 0) return this.#addPart(row, flowToken, patienceMs)
+    const counted = new Set<unknown>()
+    const recorded = [row, ...more].map((part) =>
+      this.#addPart(part, part === row ? flowToken : null, patienceMs, counted),
+    )
+    return Promise.all(recorded).then(() => undefined)
   }
 
-  #addPart(row: Row, flowToken: string | null, patienceMs: number): Promise<void> {
-    const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs)
+  #addPart(row: Row, flowToken: string | null, patienceMs: number, counted?: Set<unknown>): Promise<void> {
+    const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs, counted)
     this.#queue.push(entry)
     this.#unsafe++
     this.#tokens.add(entry.token)
@@ -189,13 +192,13 @@ export class Recorder {
       this.#log.info('the spool is empty: rows go straight to the database')
       return true
     }
-    const spooled = await readGroups(this.#spool).catch((error: unknown) => this.#spoolFailed(error))
+    const spooled = await readGroups(this.#spool).catch(this.#spoolFailed)
     // A spool that cannot be read must not keep back what need not pass through it: order is the lesser loss.
-    if (spooled === undefined) return this.#queue.length > 0 && this.#writeNext()
+    if (spooled === false) return this.#queue.length > 0 && this.#writeNext()
     let written = true
     for (const group of spooled.groups) written &&= await this.#writer.write(group, true)
-    if (written) await this.#spool.removeFirst().catch((error: unknown) => this.#spoolFailed(error))
-    if (written && spooled.lost > 0) this.#lose(spooled.lost, 'the spool holds what is no row or cannot be read')
+    const isGone = written && (await this.#spool.removeFirst().then(() => true, this.#spoolFailed))
+    if (isGone && spooled.lost > 0) this.#lose(spooled.lost, 'the spool holds what is no row or cannot be read')
     this.#isHeld = written && this.#spool.rows < groupLimits.rows
     if (!this.#isHeld) this.#startSpooling()
     return written
@@ -238,15 +241,16 @@ export class Recorder {
     } catch (error) {
       this.#queue.putBack(group)
       this.#spoolFailed(error)
-      while (this.#queue.weight > memoryLimit) this.#makeRoom()
+      this.#makeRoom()
     }
     this.#appending = []
   }
 
-  #spoolFailed(error: unknown): void {
+  readonly #spoolFailed = (error: unknown): false => {
     this.#spoolFailedAt = performance.now()
     const reason = error instanceof Error ? error.message : 'unknown'
     this.#log.error({ error, reason, rows: this.#unsafe }, 'the spool fails: exchanges go on, rows wait in memory only')
+    return false
   }
 
   #settle(entry: Entry): void {
@@ -260,8 +264,8 @@ export class Recorder {
   #makeRoom(): void {
     const hasDisk = performance.now() - this.#spoolFailedAt >= spoolRetryMs
     if (hasDisk && (!this.#isDiverted || this.#isHeld)) this.#divert()
-    if (hasDisk && this.#queue.weight <= memoryLimitOfDisk) return
-    const heaviest = this.#queue.takeHeaviest()
+    const heaviest = this.#queue.trimTo(hasDisk ? memoryLimitOfDisk : memoryLimit)
+    if (heaviest.length === 0) return
     for (const entry of heaviest) this.#settle(entry)
     this.#lose(heaviest.length, 'neither the database nor the disk takes rows')
   }
@@ -285,7 +289,7 @@ export class Recorder {
     const { next, isSlow, isLate } = lookAt(entries, performance.now(), diskPatienceMs)
     if (isLate && (!this.#isDiverted || this.#isHeld)) this.#divert()
     // The thread and its file take some milliseconds to make: at half time, so that the disk then takes rows at once.
-    else if (isSlow && !this.#isDiverted) this.#spool.open().catch((error: unknown) => this.#spoolFailed(error))
+    else if (isSlow && !this.#isDiverted) this.#spool.open().catch(this.#spoolFailed)
     if (next < Number.POSITIVE_INFINITY) this.#wakeAt(next)
   }
 

@@ -17,12 +17,13 @@ export type Entry = Row & {
   state: 'waiting' | 'unawaited' | 'safe'
 }
 
-export function entryOf(row: Row, token: string | null, patienceMs: number): Entry {
+/** `counted`: envelopes that other rows hold as well and were weighed with; those of this row join them. */
+export function entryOf(row: Row, token: string | null, patienceMs: number, counted?: Set<unknown>): Entry {
   const now = performance.now()
   return {
     ...row,
     token,
-    weight: weightOf(row),
+    weight: weightOf(row, counted),
     dueAt: now + patienceMs,
     halfAt: now + patienceMs / 2,
     recorded: Promise.withResolvers(),
@@ -95,18 +96,41 @@ export class RowQueue {
     return taken.filter(({ state }) => state !== 'safe')
   }
 
-  /** Takes the oldest rows of the workspace that has most: others are not to pay for it. */
-  takeHeaviest(): Entry[] {
+  /** Takes what weighs more than `limit`: the oldest rows of the workspaces that have most, as others are not to pay for them. */
+  trimTo(limit: number): Entry[] {
+    const excess = this.#weight - limit
+    if (excess <= 0) return []
+    // And one group more: to look through all for each row would take its time.
+    const cuts = this.#cutsOf(excess + groupLimits.bytes)
+    const taken: Entry[] = []
+    this.#entries = this.#entries.filter((entry) => {
+      const { row, weight, state } = entry
+      const left = cuts.get(row.workspaceId) ?? 0
+      if (left <= 0) return true
+      cuts.set(row.workspaceId, left - weight.kept)
+      this.#weight -= weight.kept
+      if (state !== 'safe') taken.push(entry)
+      return false
+    })
+    return taken
+  }
+
+  /** What each workspace gives up, bytes: step by step whichever has most then. */
+  #cutsOf(bytes: number): Map<string, number> {
     const weights = new Map<string, number>()
     for (const { row, weight } of this.#entries) {
       weights.set(row.workspaceId, (weights.get(row.workspaceId) ?? 0) + weight.kept)
     }
-    const [heaviest] = [...weights].reduce((most, one) => (one[1] > most[1] ? one : most), ['', -1])
-    const theirs = this.#entries.filter(({ row }) => row.workspaceId === heaviest)
-    const taken = new Set(theirs.slice(0, lengthOfGroup(theirs)))
-    this.#entries = this.#entries.filter((entry) => !taken.has(entry))
-    for (const { weight } of taken) this.#weight -= weight.kept
-    return [...taken].filter(({ state }) => state !== 'safe')
+    const cuts = new Map<string, number>()
+    for (let left = bytes; left > 0 && weights.size > 0; ) {
+      const [heaviest, weight] = [...weights].reduce((most, one) => (one[1] > most[1] ? one : most))
+      const cut = Math.min(weight, left, groupLimits.bytes)
+      if (cut === weight) weights.delete(heaviest)
+      else weights.set(heaviest, weight - cut)
+      cuts.set(heaviest, (cuts.get(heaviest) ?? 0) + cut)
+      left -= cut
+    }
+    return cuts
   }
 }
 

@@ -22,13 +22,23 @@ const format = 2
 /** About what a row takes of anything beside its bytes and texts. */
 const frameBytes = 1024
 
-/** About how many bytes a row takes: in memory, and written, where each delivery has its envelope for itself. */
-export function weightOf({ kind, row, deliveries }: Row): { readonly kept: number; readonly written: number } {
+/**
+ * About how many bytes a row takes: in memory, where envelopes that are `counted` take no more, and written, where each delivery has its envelope for
+ * itself.
+ */
+export function weightOf(
+  { kind, row, deliveries }: Row,
+  counted: Set<unknown> = new Set(),
+): { readonly kept: number; readonly written: number } {
   const bytes = frameBytes + (kind === 'opened' ? openedBytes(row) : kind === 'closed' ? closedBytes(row) : 0)
   if (deliveries.length === 0) return { kept: bytes, written: bytes }
-  const envelopes = new Set(deliveries.map(({ envelope }) => envelope))
-  const kept = [...envelopes].reduce((sum, envelope) => sum + (envelope?.length ?? 0), frameBytes * deliveries.length)
-  return { kept: bytes + kept, written: bytes + deliveries.reduce((sum, told) => sum + deliveryBytes(told), 0) }
+  let [kept, written] = [bytes, bytes]
+  for (const told of deliveries) {
+    kept += frameBytes + (counted.has(told.envelope) ? 0 : lengthOf(told.envelope))
+    written += deliveryBytes(told)
+    counted.add(told.envelope)
+  }
+  return { kept, written }
 }
 
 // A phone may send a token or a screen as long as the body.

@@ -26,11 +26,11 @@ export class SpoolFile {
   readonly #db: DatabaseSync
   readonly #insert: StatementSync
   readonly #select: StatementSync
-  readonly #next: StatementSync
   readonly #one: StatementSync
   readonly #delete: StatementSync
   /** Rows up to here were handed on. Kept apart from the table, because a full disk refuses a deletion too. */
-  #removed = 0
+  #removed: number
+  #hasDamage = false
   #lastSeq: number
   #rows: number
   #bytes: number
@@ -41,17 +41,13 @@ export class SpoolFile {
     this.#db = db
     this.#insert = db.prepare('insert into spooled (row) values (?)')
     this.#select = db.prepare('select seq, row from spooled where seq > ? order by seq limit ?')
-    this.#next = db.prepare('select seq from spooled where seq > ? order by seq limit 1')
     this.#one = db.prepare('select row from spooled where seq = ?')
     this.#delete = db.prepare('delete from spooled where seq <= ?')
-    const found = db
-      .prepare(
-        'select count(*) as rows, coalesce(sum(length(row)), 0) as bytes, coalesce(max(seq), 0) as last from spooled',
-      )
-      .get()
-    this.#rows = Number(found?.rows)
-    this.#bytes = Number(found?.bytes)
-    this.#lastSeq = Number(found?.last)
+    const { rows, bytes, first, last } = countRows(db)
+    this.#removed = Math.max(0, first - 1)
+    this.#rows = rows
+    this.#bytes = bytes
+    this.#lastSeq = last
   }
 
   /** A new file, mode 0600. Null when another process took it for a dead one's before it was locked: try another name. */
@@ -73,9 +69,14 @@ export class SpoolFile {
     return this.#rows
   }
 
-  /** Of the rows, not of the file. */
+  /** Of the rows, not of the file; 0 where pages are damaged. */
   get bytes(): number {
-    return this.#bytes
+    return Math.max(0, this.#bytes)
+  }
+
+  /** Whether rows are in it that could not be read. */
+  get hasDamage(): boolean {
+    return this.#hasDamage
   }
 
   /** All or none; on the disk when it returns. */
@@ -109,30 +110,31 @@ export class SpoolFile {
       }
     } catch (error) {
       if (!isDamaged(error)) throw error
-      return this.#readable(limit, maxBytes)
+      return this.#readable(limit, maxBytes, error)
     }
     return { upTo, rows, unreadable: 0 }
   }
 
-  /** The same row by row: to find the next one SQLite reads nothing of what a long row has on pages of its own. */
-  #readable(limit: number, maxBytes: number): SpooledBatch {
+  /** The same row by row, by their numbers, which have no gaps: past a damaged page others are found all the same. Throws where none is left. */
+  #readable(limit: number, maxBytes: number, damage: unknown): SpooledBatch {
     const rows: Uint8Array[] = []
     let upTo = this.#removed
     let bytes = 0
     let unreadable = 0
-    while (rows.length + unreadable < limit && bytes < maxBytes) {
-      const next = this.#next.get(upTo)
-      if (next === undefined) break
-      upTo = Number(next.seq)
+    while (rows.length < limit && bytes < maxBytes && upTo < this.#lastSeq) {
+      upTo++
       try {
-        const row = this.#one.get(upTo)?.row as Uint8Array
-        rows.push(row)
-        bytes += row.byteLength
+        const row = this.#one.get(upTo)?.row as Uint8Array | undefined
+        if (row === undefined) unreadable++
+        else rows.push(row)
+        bytes += row?.byteLength ?? 0
       } catch (error) {
         if (!isDamaged(error)) throw error
         unreadable++
       }
     }
+    if (rows.length === 0) throw damage
+    this.#hasDamage ||= unreadable > 0
     return { upTo, rows, unreadable }
   }
 
@@ -159,6 +161,20 @@ export class SpoolFile {
     // While it is locked: afterwards another process may have taken it.
     if (this.#rows === 0) for (const suffix of ['', '-wal']) rmSync(this.path + suffix, { force: true })
     this.#db.close()
+  }
+}
+
+/** With a damaged page among them by their numbers, which have no gaps. */
+function countRows(db: DatabaseSync): { rows: number; bytes: number; first: number; last: number } {
+  const seqOf = (sql: string) => Number(db.prepare(sql).get()?.seq ?? 0)
+  const first = seqOf('select seq from spooled order by seq limit 1')
+  const last = seqOf('select seq from spooled order by seq desc limit 1')
+  try {
+    const found = db.prepare('select count(*) as rows, coalesce(sum(length(row)), 0) as bytes from spooled').get()
+    return { rows: Number(found?.rows), bytes: Number(found?.bytes), first, last }
+  } catch (error) {
+    if (!isDamaged(error)) throw error
+    return { rows: last - first + 1, bytes: 0, first, last }
   }
 }
 

@@ -107,6 +107,7 @@ function setAside(damaged: string): void {
 }
 
 function first(limit: number, maxBytes: number): Done {
+  given = null
   const file = left[0] ?? own
   if (file === null || file.rows === 0) return {}
   try {
@@ -114,12 +115,17 @@ function first(limit: number, maxBytes: number): Done {
     return given.batch
   } catch (error) {
     if (!isDamaged(error)) throw error
-    // Not even its rows can be counted through: it must not keep back those of others.
-    letGo(file)
-    file.abandon()
-    setAside(file.path)
+    // None of its rows is left to be read: it must not keep back those of others.
+    abandon(file)
     return { unreadable: file.rows }
   }
+}
+
+/** Somebody may get more out of it: docs/operations.md, "Spool". */
+function abandon(file: SpoolFile): void {
+  letGo(file)
+  file.abandon()
+  setAside(file.path)
 }
 
 function letGo(file: SpoolFile): void {
@@ -133,9 +139,12 @@ function forget(): void {
   given = null
   file.remove(batch)
   if (file.rows > 0) return
-  // Its space goes back to the disk; the next outage makes a new one.
-  letGo(file)
-  file.close()
+  if (file.hasDamage) abandon(file)
+  else {
+    // Its space goes back to the disk; the next outage makes a new one.
+    letGo(file)
+    file.close()
+  }
 }
 
 /** SQLite's words name no row. */
