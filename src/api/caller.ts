@@ -3,7 +3,6 @@ import { ApiError } from '../domain/errors.ts'
 import { idPrefixes, type WorkspaceId } from '../domain/ids.ts'
 import { type ApiKeyScope, findApiKey, touchApiKey } from '../storage/api-keys.ts'
 import type { Database } from '../storage/database.ts'
-import { type Asker, KeyLookups } from './key-lookups.ts'
 
 /** Who calls: the operator may do everything, a workspace key what its scopes say in its own workspace. */
 export type Caller =
@@ -35,34 +34,27 @@ const tokenIn = (header: string | undefined): string | undefined => bearer.exec(
 /** Whether an `Authorization` header has what could be an API key: only such are looked up. */
 export const namesApiKey = (header: string | undefined): boolean => keyForm.test(tokenIn(header) ?? '')
 
-type Identify = (header: string | undefined, from: Omit<Asker, 'digest'>) => Promise<Caller>
+type Identify = (header: string | undefined) => Promise<Caller>
 
-/** Tells a caller by the `Authorization` header. Throws ApiError `unauthorized` or `rate_limited`, or StorageError. */
+/** Tells a caller by the `Authorization` header. Throws ApiError `unauthorized`, or StorageError. */
 export function makeIdentify(database: Database, adminToken: string): Identify {
   const adminDigest = sha256(adminToken)
-  const lookups = new KeyLookups()
-  return async (header, from) => {
+  return async (header) => {
     const token = tokenIn(header)
     if (token === undefined) throw unauthorized('an Authorization header with a bearer token is needed')
     const tokenDigest = sha256(token)
     if (equalBytes(tokenDigest, adminDigest)) return { kind: 'operator' }
-    const asker = { ...from, digest: tokenDigest.toString('base64') }
-    const find = (workspaceId: WorkspaceId) => lookups.run(asker, () => findApiKey(database, workspaceId, tokenDigest))
-    const caller = await findKeyHolder(database, token, find)
+    const caller = await findKeyHolder(database, token, tokenDigest)
     if (caller === null) throw unauthorized('this token is not known')
     return caller
   }
 }
 
-async function findKeyHolder(
-  database: Database,
-  token: string,
-  find: (workspaceId: WorkspaceId) => ReturnType<typeof findApiKey>,
-): Promise<Caller | null> {
+async function findKeyHolder(database: Database, token: string, tokenDigest: Buffer): Promise<Caller | null> {
   const [, workspace] = keyForm.exec(token) ?? []
   if (workspace === undefined) return null
   const workspaceId = `${idPrefixes.workspace}_${workspace}` as WorkspaceId
-  const found = await find(workspaceId)
+  const found = await findApiKey(database, workspaceId, tokenDigest)
   if (found === null) return null
   if (found.lastUsedAt === null || Date.now() - found.lastUsedAt.getTime() > touchAfterMs) {
     // Not awaited, and its failure is no reason to refuse the call: the time is a convenience.

@@ -126,7 +126,10 @@ const ref = (name: string) => ({ $ref: `#/components/headers/${name}` })
 
 /** The components that {@link ResponseBook} refers to. */
 export const headerComponents = {
-  'RateLimit-Limit': header('requests that the caller has in a second', 'integer'),
+  'RateLimit-Limit': header(
+    'requests that the API key has in a second; not for the operator, nor without a key',
+    'integer',
+  ),
   'RateLimit-Remaining': header('what is left of them', 'integer'),
   'RateLimit-Reset': header('seconds until there are as many again', 'integer'),
   'Retry-After': header('seconds to wait before the next try', 'integer'),

@@ -45,18 +45,17 @@ async function identifyCallers(v1: FastifyInstance, deps: ApiDeps): Promise<void
     const caller = request.getDecorator<Caller | null>('caller')
     return caller === null ? !namesApiKey(request.headers.authorization) : caller.kind === 'operator'
   }
-  const rateLimit = await makeRateLimit(v1, deps.requestsPerSecond, nameOf, isFree)
+  const countCall = await makeRateLimit(v1, deps.requestsPerSecond, nameOf, isFree)
   v1.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store')
     try {
-      const from = { address: request.ip, left: () => rateLimit.left(request) }
-      request.setDecorator('caller', await identify(request.headers.authorization, from))
+      request.setDecorator('caller', await identify(request.headers.authorization))
     } catch (error) {
       refusals.set(request, error)
     }
   })
   // Between the two, so that it counts per key, and guesses at keys per address.
-  v1.addHook('onRequest', rateLimit.count)
+  v1.addHook('onRequest', countCall)
   v1.addHook('onRequest', async (request) => {
     if (refusals.has(request)) throw refusals.get(request)
   })

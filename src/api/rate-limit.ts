@@ -6,23 +6,16 @@ const windowMs = 1000
 /** Callers that are counted at once. The one seen longest ago is forgotten first, and then counts anew. */
 const mostCallers = 20_000
 
-export interface RateLimit {
-  /**
-   * The hook that counts a request for its caller and sets the `RateLimit-*` headers; past the limit of the second it throws ApiError
-   * `rate_limited`.
-   */
-  readonly count: onRequestAsyncHookHandler
-  /** How many more of its caller are served in this second. */
-  readonly left: (request: FastifyRequest) => Promise<number>
-}
-
-/** Counts are this process's own. `isFree`: not counted, and without the headers. */
+/**
+ * The hook that counts a request for its caller and sets the `RateLimit-*` headers; past the limit of the second it throws ApiError
+ * `rate_limited`. Counts are this process's own. `isFree`: not counted, and without the headers.
+ */
 export async function makeRateLimit(
   app: FastifyInstance,
   requestsPerSecond: number,
   callerOf: (request: FastifyRequest) => string,
   isFree: (request: FastifyRequest) => boolean,
-): Promise<RateLimit> {
+): Promise<onRequestAsyncHookHandler> {
   await app.register(rateLimit, {
     global: false,
     max: requestsPerSecond,
@@ -33,12 +26,5 @@ export async function makeRateLimit(
     allowList: isFree,
     errorResponseBuilder: () => new ApiError('rate_limited', `at most ${requestsPerSecond} requests per second`),
   })
-  const look = app.createRateLimit()
-  return {
-    count: app.rateLimit() as onRequestAsyncHookHandler,
-    left: async (request) => {
-      const state = await look(request, { increment: false })
-      return state.isAllowed ? requestsPerSecond : state.remaining
-    },
-  }
+  return app.rateLimit() as onRequestAsyncHookHandler
 }

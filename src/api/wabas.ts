@@ -18,7 +18,7 @@ import { findWorkspace, type Page } from '../storage/workspaces.ts'
 import { appSecretInput } from './app-secrets.ts'
 import { exampleList, exampleWabaId } from './example.ts'
 import { found } from './existence.ts'
-import { iso, metaId, pathWaba, text, time, unique } from './fields.ts'
+import { iso, metaId, pathWaba, text, time } from './fields.ts'
 import { flowKeyMembers, flowKeyRow, givenFlowKey } from './flow-key-input.ts'
 import { listOf, pageMembers, pageOf } from './list.ts'
 import { type ApiDeps, created, noBody, noContent, ok, workspaceOperation } from './operation.ts'
@@ -41,7 +41,7 @@ const members = {
 const wabaInput = z.strictObject({
   wabaId: metaId,
   ...members,
-  appSecrets: unique(z.array(appSecretInput).max(mostAppSecrets)).default([]),
+  appSecrets: z.array(appSecretInput).max(mostAppSecrets).default([]),
   ...flowKeyMembers,
 })
 
@@ -76,7 +76,7 @@ export const create = workspaceOperation({
       requireTokenSignature,
       accessTokenSealed: sealMember(seal, 'access_token', wabaId, accessToken) ?? null,
       verifyTokenSealed: sealMember(seal, 'verify_token', wabaId, verifyToken) ?? null,
-      appSecrets: body.appSecrets.map((appSecret) => {
+      appSecrets: [...new Set(body.appSecrets)].map((appSecret) => {
         const id = newId('appSecret')
         return { id, appSecretSealed: seal('app_secret', id, appSecret) }
       }),

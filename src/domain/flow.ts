@@ -62,8 +62,8 @@ interface ReadableFlowJson {
   readonly screens: readonly { readonly id: string }[]
 }
 
-/** A document of 10 MB may have a million. */
-const mostFaults = 20
+/** A document of 10 MB may have a million. One more than a call is told of, so that it is known that there are more. */
+const mostFaults = 21
 
 /** The facts, or null and the first faults of a document that does not tell them. */
 export function readFlowJson(document: JsonObject): {
