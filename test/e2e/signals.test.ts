@@ -43,7 +43,6 @@ describe('a signal during an embedded start', () => {
 
   it.each([
     ['SIGTERM', 'while its cluster is made'],
-    ['SIGTERM', 'while its server starts'],
     ['SIGHUP', 'while its server starts'],
     ['SIGINT', 'while it migrates'],
   ] as const)('serve: %s %s is obeyed once the server can be stopped', async (signal, moment) => {
@@ -67,39 +66,36 @@ describe('a signal during an embedded start', () => {
 describe('more signals than one', () => {
   const fixture = useEmbedded()
 
-  it.each(['1', '2'])(
-    'a service of %s process(es) finishes what is in flight, and stops its server',
-    async (WORKERS) => {
-      const relevo = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0', WORKERS })
-      const url = new URL(await relevo.listening())
-      const children = await readFile(`/proc/${relevo.pid}/task/${relevo.pid}/children`, 'utf8')
-      // As Ctrl-C does: to all.
-      const all = [relevo.pid, ...children.split(' ').filter(Boolean).map(Number)]
-      expect(all).toHaveLength(WORKERS === '1' ? 1 : 3)
-      const token = (await readFile(join(fixture.dataDir, 'admin-token'), 'utf8')).trim()
-      const call = connect(Number(url.port), url.hostname)
-      let answer = ''
-      // One that is cut has no answer: see below.
-      call.on('error', () => undefined)
-      call.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk))
-      const head = [
-        'POST /v1/workspaces HTTP/1.1',
-        'Host: relevo',
-        `Authorization: Bearer ${token}`,
-        'Content-Length: 12',
-      ]
-      call.write(`${head.join('\r\n')}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n\r\n`)
-      await eventually(() => answer.includes(' 100 '))
-      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-        for (const pid of all) if (runs(pid)) process.kill(pid, signal)
-        await eventually(async () => !(await answers(url)))
-      }
-      call.write('{"name":"W"}')
-      expect(await relevo.ended()).toBe(0)
-      expect(answer).toContain(' 201 ')
-      expect(await fixture.postmasterPid()).toBeUndefined()
-    },
-  )
+  it('a service of two processes finishes what is in flight, and stops its server', async () => {
+    const relevo = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0', WORKERS: '2' })
+    const url = new URL(await relevo.listening())
+    const children = await readFile(`/proc/${relevo.pid}/task/${relevo.pid}/children`, 'utf8')
+    // As Ctrl-C does: to all.
+    const all = [relevo.pid, ...children.split(' ').filter(Boolean).map(Number)]
+    expect(all).toHaveLength(3)
+    const token = (await readFile(join(fixture.dataDir, 'admin-token'), 'utf8')).trim()
+    const call = connect(Number(url.port), url.hostname)
+    let answer = ''
+    // One that is cut has no answer: see below.
+    call.on('error', () => undefined)
+    call.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk))
+    const head = [
+      'POST /v1/workspaces HTTP/1.1',
+      'Host: relevo',
+      `Authorization: Bearer ${token}`,
+      'Content-Length: 12',
+    ]
+    call.write(`${head.join('\r\n')}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n\r\n`)
+    await eventually(() => answer.includes(' 100 '))
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      for (const pid of all) if (runs(pid)) process.kill(pid, signal)
+      await eventually(async () => !(await answers(url)))
+    }
+    call.write('{"name":"W"}')
+    expect(await relevo.ended()).toBe(0)
+    expect(answer).toContain(' 201 ')
+    expect(await fixture.postmasterPid()).toBeUndefined()
+  })
 })
 
 describe('a reader that goes away, as head does,', () => {
@@ -144,17 +140,9 @@ describe('the demo', () => {
   const hasServer = async () =>
     (await readFile(join(await folder(), 'postgresql/server.log'), 'utf8')).includes('ready to accept connections')
 
-  it('goes on without a reader: its exit code tells, and nothing is left', async () => {
+  it('interrupted while its Relevo starts leaves neither PostgreSQL nor folder, with a reader or without', async () => {
     const demo = runRelevo(['demo'], { TMPDIR: temporary })
     demo.child.stdout?.destroy()
-    await eventually(hasServer, startMs)
-    demo.child.kill('SIGINT')
-    expect(await demo.ended()).toBe(130)
-    expect(await readdir(temporary)).toEqual([])
-  })
-
-  it('interrupted while its Relevo starts leaves neither PostgreSQL nor folder', async () => {
-    const demo = runRelevo(['demo'], { TMPDIR: temporary })
     await eventually(hasServer, startMs)
     const postmaster = await livePostmaster(join(await folder(), 'postgresql'))
     demo.child.kill('SIGINT')
