@@ -34,19 +34,16 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
   const own = options.ownAddresses ?? createOwnAddresses()
   const isPublic = (address: Address): boolean => isGlobal(address) && !own.has(address)
 
-  const judge = (text: string, passes: (address: Address) => boolean): boolean => {
+  const allows = (text: string): boolean => {
     try {
       const address = readAddress(text)
-      return address !== null && passes(address)
+      if (address === null) return false
+      return isWithinAny(address, exempt) || (!own.has(address) && destinationsOf(address).every(isPublic))
     } catch {
       return false
     }
   }
-  const isOneOf = (address: Address): boolean => isWithinAny(address, exempt)
-  const isExempt = (text: string): boolean => judge(text, isOneOf)
-  const allows = (text: string): boolean =>
-    judge(text, (address) => isOneOf(address) || (!own.has(address) && destinationsOf(address).every(isPublic)))
-  const refusalOfCall = (url: URL): string | null => refusalOf(url, options.allowHttp, allows, isExempt)
+  const refusalOfCall = (url: URL): string | null => refusalOf(url, options.allowHttp, allows)
   return { allows, refusalOfCall, refusalOfUrl: (text) => refusalOfText(text) ?? refusalOfCall(new URL(text)) }
 }
 
@@ -58,19 +55,12 @@ function refusalOfText(text: string): string | null {
   return text.includes('#') ? 'The URL must not have a fragment.' : null
 }
 
-function refusalOf(
-  url: URL,
-  allowHttp: boolean,
-  allows: AddressGuard['allows'],
-  isExempt: (host: string) => boolean,
-): string | null {
+function refusalOf(url: URL, allowHttp: boolean, allows: AddressGuard['allows']): string | null {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'The URL must begin with https://.'
   if (url.protocol === 'http:' && !allowHttp) return 'The URL must begin with https://; http is not allowed here.'
   if (url.username !== '' || url.password !== '') return 'The URL must not hold a user name or password.'
+  if (!isAllowedPort(url.port)) return 'The port must be 80, 443 or above 1023.'
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  // What the operator exempts is exempt from this too. Of a name nobody knows yet where it leads.
-  if (!isAllowedPort(url.port) && !(isExempt(host) && url.port !== '0'))
-    return 'The port must be 80, 443 or above 1023.'
   return isIP(host) !== 0 && !allows(host) ? 'The address is not a public one and may not be called.' : null
 }
 
