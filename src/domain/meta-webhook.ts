@@ -17,8 +17,8 @@ export interface MetaChange {
 const mostThings = 10_000
 
 /**
- * The entries of a body; null when it is not JSON, nested too deep, has no list of entries, or holds more than Meta ever tells at once. What is malformed in the list is an entry
- * without a WABA, or lacks its changes: Meta's other entries must not suffer.
+ * The entries of a body; null when it is not JSON, nested too deep, has no list of entries, or holds more than Meta ever tells at once. What is
+ * malformed in the list is an entry without a WABA, or lacks its changes: Meta's other entries must not suffer.
  */
 export function readMetaEntries(text: string): MetaEntry[] | null {
   if (isTooDeep(text)) return null

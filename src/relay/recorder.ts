@@ -134,12 +134,10 @@ export class Recorder {
   }
 
   #add(whole: Row, flowToken: string | null, patienceMs: number): Promise<void> {
-    const [row = whole, ...more] = partsOf(whole)
-    if (more.length === 0) return this.#addPart(row, flowToken, patienceMs)
+    const parts = partsOf(whole)
+    if (parts.length === 1) return this.#addPart(whole, flowToken, patienceMs)
     const counted = new Set<unknown>()
-    const recorded = [row, ...more].map((part) =>
-      this.#addPart(part, part === row ? flowToken : null, patienceMs, counted),
-    )
+    const recorded = parts.map((part, at) => this.#addPart(part, at === 0 ? flowToken : null, patienceMs, counted))
     return Promise.all(recorded).then(() => undefined)
   }
 

@@ -2,6 +2,7 @@ import { deserialize, serialize } from 'node:v8'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ClosedExchange, OpenedExchange } from '../storage/exchange-record.ts'
 import type { ExchangeGroup, LateReply } from '../storage/exchanges.ts'
+import { deliveryBytes, frameBytes, inParts } from './delivery-parts.ts'
 
 /**
  * One row to write: what opens an exchange, what closes it, how late its reply came, or nothing but what is told of exchanges; and what is
@@ -19,24 +20,22 @@ const kinds: readonly unknown[] = ['opened', 'closed', 'late', 'told'] satisfies
 /** Of the bytes on disk: 1 had no deliveries. Rows of another format were written by a later release and are not guessed at. */
 const format = 2
 
-/** About what a row takes of anything beside its bytes and texts. */
-const frameBytes = 1024
-
 /**
  * About how many bytes a row takes: in memory, where envelopes that are `counted` take no more, and written, where each delivery has its envelope for
  * itself.
  */
 export function weightOf(
   { kind, row, deliveries }: Row,
-  counted: Set<unknown> = new Set(),
+  counted?: Set<unknown>,
 ): { readonly kept: number; readonly written: number } {
   const bytes = frameBytes + (kind === 'opened' ? openedBytes(row) : kind === 'closed' ? closedBytes(row) : 0)
   if (deliveries.length === 0) return { kept: bytes, written: bytes }
+  const seen = counted ?? new Set()
   let [kept, written] = [bytes, bytes]
   for (const told of deliveries) {
-    kept += frameBytes + (counted.has(told.envelope) ? 0 : lengthOf(told.envelope))
+    kept += frameBytes + (seen.has(told.envelope) ? 0 : lengthOf(told.envelope))
     written += deliveryBytes(told)
-    counted.add(told.envelope)
+    seen.add(told.envelope)
   }
   return { kept, written }
 }
@@ -45,14 +44,11 @@ export function weightOf(
 const openedBytes = ({ envelope, flowToken, screen }: OpenedExchange) =>
   lengthOf(envelope) + lengthOf(flowToken) + lengthOf(screen)
 const closedBytes = ({ answer, answerScreen }: ClosedExchange) => lengthOf(answer) + lengthOf(answerScreen)
-const deliveryBytes = ({ envelope, resourceId }: NewDelivery) => frameBytes + lengthOf(envelope) + lengthOf(resourceId)
 const lengthOf = (value: Buffer | string | null | undefined): number => value?.length ?? 0
-
-/** Deliveries of one row that are written in one transaction, bytes: a tenant may have hundreds of webhooks, and an envelope 700 kB. */
-const toldBytes = 4 * 1024 * 1024
 
 /** The row with as many of its deliveries as one transaction takes, then rows that tell the rest. */
 export function partsOf(row: Row): Row[] {
+  if (row.deliveries.length < 2) return [row]
   const parts = inParts(row.deliveries)
   if (parts.length < 2) return [row]
   const [first = [], ...more] = parts
@@ -61,21 +57,6 @@ export function partsOf(row: Row): Row[] {
     { ...row, deliveries: first },
     ...more.map((deliveries): Row => ({ kind: 'told', row: { workspaceId, id }, deliveries })),
   ]
-}
-
-function inParts(deliveries: readonly NewDelivery[]): NewDelivery[][] {
-  const parts: NewDelivery[][] = []
-  let bytes = toldBytes
-  for (const told of deliveries) {
-    const more = deliveryBytes(told)
-    if (bytes + more > toldBytes) {
-      parts.push([])
-      bytes = 0
-    }
-    parts.at(-1)?.push(told)
-    bytes += more
-  }
-  return parts
 }
 
 export function groupOf(rows: readonly Row[]): ExchangeGroup {

@@ -4,7 +4,7 @@ import { type Announcement, deliveriesTo, enqueue } from '../events/announcement
 import type { Backlog } from '../events/backlog.ts'
 import type { Queue } from '../events/queue.ts'
 import type { SqlTransaction } from '../storage/database.ts'
-import type { NewDelivery } from '../storage/deliveries.ts'
+import { inParts } from './delivery-parts.ts'
 import type { Account } from './directory.ts'
 
 /** A notice to those of the account's webhooks that subscribed to it. */
@@ -12,9 +12,6 @@ export interface Telling {
   readonly account: Account
   readonly announcement: Announcement & { readonly event: Notice }
 }
-
-/** Bytes of envelopes written in one statement; they are in memory twice over as text then. */
-const mostBytes = 4 * 1024 * 1024
 
 /** Tells webhooks of what a transaction writes, in that transaction. */
 export class Teller {
@@ -36,21 +33,6 @@ export class Teller {
       const subscribers = subscribersOf(account.webhooks, announcement.event, announcement.flowId)
       return deliveriesTo(subscribers, announcement, this.#backlog)
     })
-    for (const part of parts(deliveries)) await enqueue({ queue: this.#queue, backlog: this.#backlog }, tx, part)
+    for (const part of inParts(deliveries)) await enqueue({ queue: this.#queue, backlog: this.#backlog }, tx, part)
   }
-}
-
-function parts(deliveries: readonly NewDelivery[]): NewDelivery[][] {
-  const made: NewDelivery[][] = []
-  let bytes = mostBytes
-  for (const delivery of deliveries) {
-    const length = delivery.envelope?.length ?? 0
-    if (bytes + length > mostBytes) {
-      made.push([])
-      bytes = 0
-    }
-    made.at(-1)?.push(delivery)
-    bytes += length
-  }
-  return made
 }
