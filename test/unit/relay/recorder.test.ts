@@ -247,6 +247,15 @@ describe('a recorder', () => {
     await recorder.close(1000)
   })
 
+  it('brings to the disk what memory may not hold, before it gives up any', async () => {
+    const { spool, recorder, lost } = recorderOf(['hangs'])
+    const large = Buffer.alloc(megabyte)
+    const answers = Array.from({ length: 100 }, () => recorder.opened({ ...opened('a'), envelope: large }, []))
+    await Promise.all(answers)
+    expect([spool.rows, lost()]).toEqual([100, 0])
+    await recorder.close(10)
+  })
+
   it('gives up rows of the workspace that has most, where neither database nor disk takes any', async () => {
     const { database, recorder, lost } = recorderOf(Array<Mood>(20).fill('gone'), Array<boolean>(3).fill(true))
     const other = 'ws_2' as WorkspaceId

@@ -226,19 +226,25 @@ describe('damage within a file', () => {
     expect([found[0], found.at(-1)]).toEqual(['0', '1999'])
   })
 
-  it('that leaves no row to be found has the file set aside, and its rows counted', async () => {
+  it('that leaves no row to be found has the file set aside, and its rows counted; those of others are not forgotten with it', async () => {
     const first = spoolOf()
     // More than SQLite keeps in memory.
     await first.append(Array.from({ length: 1500 }, () => Buffer.alloc(3000)))
+    const [name = ''] = await files()
     await first.close()
+    spoolAndDie('d')
     const spool = spoolOf()
     await spool.adopt()
-    const [name = ''] = await files()
+    await spool.append(rowsOf('e'))
+    // What is given, and not forgotten because the database did not take it.
+    expect((await spool.first(2000, 9 * megabyte)).rows).toHaveLength(1500)
     const handle = await openFile(join(dataDir, 'spool', name), 'r+')
     await handle.write(Buffer.alloc((await handle.stat()).size, 1))
     await handle.close()
-    await spool.append(rowsOf('e'))
     expect(await spool.first(9, megabyte)).toMatchObject({ rows: [], unreadable: 1500 })
+    await spool.removeFirst()
+    expect(textOf(await spool.first(9, megabyte))).toEqual(['d'])
+    await spool.removeFirst()
     expect(textOf(await spool.first(9, megabyte))).toEqual(['e'])
     expect((await files()).filter((file) => file.includes('.damaged'))).not.toEqual([])
   })
