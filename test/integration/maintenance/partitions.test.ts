@@ -4,12 +4,12 @@ import { dayMs, dayOf, nameOfDay } from '../../../src/domain/day.ts'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { createJobs } from '../../../src/maintenance/jobs.ts'
 import { createLog } from '../../../src/ops/logger.ts'
-import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import type { Database } from '../../../src/storage/database.ts'
 import { listPartitions, makePartition, makePartitionsAhead } from '../../../src/storage/partitions.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 
-let made: TestDatabase
+let opened: OpenedDatabase
 let database: Database
 let sql: postgres.Sql
 const workspaceId = newWorkspaceId()
@@ -17,14 +17,11 @@ const today = dayOf(Date.now())
 const at = (days: number) => new Date(today + days * dayMs + dayMs / 2)
 
 beforeEach(async () => {
-  made = await createTestDatabase()
-  database = openDatabase(made.settings)
-  sql = postgres(made.url, { max: 4 })
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
 })
 afterEach(async () => {
-  await sql.end()
-  await database.close()
-  await made.drop()
+  await opened.close()
 })
 
 const namesOf = async (table: string) =>
@@ -80,7 +77,7 @@ describe('partitions', () => {
   })
 
   it('are made by many at once, and none fails', async () => {
-    const makers = Array.from({ length: 4 }, () => postgres(made.url, { max: 1 }))
+    const makers = Array.from({ length: 4 }, () => postgres(opened.made.url, { max: 1 }))
     await Promise.all(makers.map((maker) => makePartitionsAhead(maker, at(10), 3)))
     await Promise.all(makers.map((maker) => maker.end()))
     expect(await namesOf('attempts')).toEqual(named('attempts', 0, 1, 2, 10, 11, 12, 13))

@@ -1,10 +1,10 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
 import { firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { storageOn } from '../../../src/storage/backends.ts'
-import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import type { Database } from '../../../src/storage/database.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import {
   closeInterrupted,
@@ -14,29 +14,26 @@ import {
 } from '../../../src/storage/exchanges.ts'
 import { expungeClient } from '../../../src/storage/expunge.ts'
 import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { waitForLocks } from '../../support/locks.ts'
 import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 
-let made: TestDatabase
+let opened: OpenedDatabase
 let database: Database
 let sql: postgres.Sql
 let workspaceId = newWorkspaceId()
 const flowToken = 'a-token'
 
 beforeAll(async () => {
-  made = await createTestDatabase()
-  database = openDatabase(made.settings)
-  sql = postgres(made.url, { max: 4 })
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
 })
 beforeEach(async () => {
   workspaceId = newWorkspaceId()
   await sql`insert into workspaces (id, name) values (${workspaceId}, 'W')`
 })
 afterAll(async () => {
-  await sql.end()
-  await database.close()
-  await made.drop()
+  await opened.close()
 })
 
 function opening(more: Partial<OpenedExchange> = {}): OpenedExchange {

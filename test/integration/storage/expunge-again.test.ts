@@ -1,4 +1,4 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
 import { firstSeen } from '../../../src/domain/flow-response.ts'
@@ -8,12 +8,12 @@ import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchan
 import { replayExchanges, writeExchanges } from '../../../src/storage/exchanges.ts'
 import { expungeClient } from '../../../src/storage/expunge.ts'
 import { expungeAgain } from '../../../src/storage/expunge-again.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 import { shardFault } from '../../support/shard-rule.ts'
 import { tapStatements } from '../../support/statement-tap.ts'
 
-let made: TestDatabase
+let opened: OpenedDatabase
 let database: Database
 let sql: postgres.Sql
 let workspaceId = newWorkspaceId()
@@ -23,14 +23,11 @@ const secondAgo = () => new Date(Date.now() - 1000)
 const soon = () => new Date(Date.now() + 60_000)
 
 beforeAll(async () => {
-  made = await createTestDatabase()
-  database = openDatabase(made.settings)
-  sql = postgres(made.url, { max: 2 })
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
 })
 afterAll(async () => {
-  await sql.end()
-  await database.close()
-  await made.drop()
+  await opened.close()
 })
 beforeEach(async () => {
   workspaceId = newWorkspaceId()
@@ -182,8 +179,8 @@ describe('rows that were on their way when their person was expunged', () => {
     await insertExchange(sql, workspaceId, { at: new Date(during), clientId: gone })
     const keptId = await insertExchange(sql, workspaceId, { at: new Date(later), clientId: gone })
     await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken: 'token-3' })
-    const tap = await tapStatements(made.settings.url)
-    const tapped = openDatabase({ ...made.settings, url: tap.url })
+    const tap = await tapStatements(opened.made.settings.url)
+    const tapped = openDatabase({ ...opened.made.settings, url: tap.url })
     expect(await expungeAgain(tapped, new Date(Date.now() - 3_600_000), new AbortController().signal)).toBe(2)
     await tapped.close()
     await tap.close()

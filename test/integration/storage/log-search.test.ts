@@ -1,27 +1,24 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { listDeliveries } from '../../../src/storage/delivery-log.ts'
 import { type ExchangeFilter, listExchanges } from '../../../src/storage/exchange-log.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { insertDelivery, insertExchange } from '../../support/log-rows.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 import { tapStatements } from '../../support/statement-tap.ts'
 
-let made: TestDatabase
+let opened: OpenedDatabase
 let database: Database
 let sql: postgres.Sql
 let workspaceId = newWorkspaceId()
 
 beforeAll(async () => {
-  made = await createTestDatabase()
-  database = openDatabase(made.settings)
-  sql = postgres(made.url, { max: 2 })
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
 })
 afterAll(async () => {
-  await sql.end()
-  await database.close()
-  await made.drop()
+  await opened.close()
 })
 beforeEach(() => {
   workspaceId = newWorkspaceId()
@@ -71,8 +68,8 @@ describe('a search for few rows among many', () => {
 
   it('reads as many rows as a step may, and no more', async () => {
     await insert(18)
-    const tap = await tapStatements(made.url)
-    const tapped = openDatabase({ ...made.settings, url: tap.url })
+    const tap = await tapStatements(opened.made.url)
+    const tapped = openDatabase({ ...opened.made.settings, url: tap.url })
     await listExchanges(tapped, workspaceId, { limit: 3, before: null }, { outcome: 'timeout' }, hurried)
     const texts = tap.statements.map(({ text }) => text)
     await tapped.close()
@@ -88,8 +85,8 @@ describe('a search for few rows among many', () => {
     const eventId = newUuid()
     const deliveryId = await insertDelivery(sql, workspaceId, { status: 'pending', webhookId: 'wh_1' })
     await sql`update deliveries set event_id = ${eventId} where id = ${deliveryId}`
-    const tap = await tapStatements(made.url)
-    const tapped = openDatabase({ ...made.settings, url: tap.url })
+    const tap = await tapStatements(opened.made.url)
+    const tapped = openDatabase({ ...opened.made.settings, url: tap.url })
     const page = { limit: 3, before: null }
     for (const filter of [{}, { eventId }, { webhookId: 'wh_1', status: 'pending' as const }]) {
       const { rows, stoppedAt } = await listDeliveries(tapped, workspaceId, page, filter, hurried)

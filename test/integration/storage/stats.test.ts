@@ -1,40 +1,37 @@
 import fc from 'fast-check'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { growth, leastMs } from '../../../src/domain/histogram.ts'
 import { newUuid, newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
 import type { Outcome } from '../../../src/domain/outcome.ts'
-import { type Database, openDatabase } from '../../../src/storage/database.ts'
+import type { Database } from '../../../src/storage/database.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import { closeInterrupted, replayExchanges, writeExchanges } from '../../../src/storage/exchanges.ts'
 import { readStats, type Stats, type StatsQuery } from '../../../src/storage/stats.ts'
 import { deleteStatsBefore, rollUp } from '../../../src/storage/stats-roll-up.ts'
 import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { waitForLocks } from '../../support/locks.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 
 const [minuteMs, hourMs, dayMs] = [60_000, 3_600_000, 86_400_000]
 /** Where the tests' rows begin: a day, some days ago. */
 const begin = Math.floor(Date.now() / dayMs - 10) * dayMs
 
-let testDatabase: TestDatabase
+let opened: OpenedDatabase
 let database: Database
 let sql: postgres.Sql
 let workspaceId: WorkspaceId
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase()
-  database = openDatabase(testDatabase.settings)
-  sql = postgres(testDatabase.url, { max: 6 })
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
 })
 beforeEach(async () => {
   workspaceId = await makeWorkspace()
   await setFrontier(begin)
 })
 afterAll(async () => {
-  await sql.end()
-  await database.close()
-  await testDatabase.drop()
+  await opened.close()
 })
 
 async function makeWorkspace(): Promise<WorkspaceId> {

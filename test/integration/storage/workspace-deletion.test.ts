@@ -1,4 +1,4 @@
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
@@ -7,24 +7,21 @@ import { createLog } from '../../../src/ops/logger.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { writeExchanges } from '../../../src/storage/exchanges.ts'
 import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 import { shardFault } from '../../support/shard-rule.ts'
 import { tapStatements } from '../../support/statement-tap.ts'
 
-let made: TestDatabase
+let opened: OpenedDatabase
 let database: Database
 let sql: postgres.Sql
 
 beforeAll(async () => {
-  made = await createTestDatabase()
-  database = openDatabase(made.settings)
-  sql = postgres(made.url, { max: 2 })
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
 })
 afterAll(async () => {
-  await sql.end()
-  await database.close()
-  await made.drop()
+  await opened.close()
 })
 
 async function createWorkspace(): Promise<WorkspaceId> {
@@ -97,8 +94,8 @@ it('rows that come after their workspace was deleted go too, for an hour, and th
 
 it('each statement names its workspace, as Citus needs it', async () => {
   const gone = await createWorkspace()
-  const tap = await tapStatements(made.url)
-  const tapped = openDatabase({ ...made.settings, url: tap.url })
+  const tap = await tapStatements(opened.made.url)
+  const tapped = openDatabase({ ...opened.made.settings, url: tap.url })
   await deleteWorkspace(tapped, gone)
   await runAgain(tapped)
   await tapped.close()
