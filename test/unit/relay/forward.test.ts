@@ -10,23 +10,14 @@ import { createForwarding, type Question } from '../../../src/relay/forward.ts'
 import type { ExchangeLedger } from '../../../src/relay/ledger.ts'
 import { Stopwatch } from '../../../src/relay/stopwatch.ts'
 import { startGatekeeper } from '../delivery/gatekeeper-setup.ts'
+import { relayWebhook } from './samples.ts'
 
 /** Sealed headers that open to something that is no JSON do this. */
 const unsignable: RelayWebhook = {
-  id: 'wh_1',
-  active: true,
-  events: ['whatsapp.flows.exchanges'],
-  flowIds: null,
-  createdAt: new Date(0),
-  url: 'https://tenant.test/',
-  timeoutMs: null,
-  fallback: null,
-  format: 'envelope',
-  breakerMode: 'on',
+  ...relayWebhook,
   headers: () => {
     throw new Error('not JSON')
   },
-  signingSecrets: () => ({ current: null, previous: [] }),
 }
 
 it('an exchange that fails inside Relevo gives its place back, and says nothing of the webhook', async () => {

@@ -3,22 +3,10 @@ import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import type { RelayWebhook } from '../../../src/relay/directory.ts'
 import type { ExchangeLedger } from '../../../src/relay/ledger.ts'
 import { type UnaskedExchange, unaskedEnding } from '../../../src/relay/unasked.ts'
+import { relayWebhook } from './samples.ts'
 
 const sorry = '{"screen":"SORRY","data":{}}'
-const answering: RelayWebhook = {
-  id: 'wh_1',
-  active: true,
-  events: ['whatsapp.flows.exchanges'],
-  flowIds: null,
-  createdAt: new Date(0),
-  url: 'https://tenant.test/',
-  timeoutMs: null,
-  fallback: { mode: 'static', reply: JSON.parse(sorry) },
-  format: 'envelope',
-  breakerMode: 'on',
-  headers: () => ({}),
-  signingSecrets: () => ({ current: null, previous: [] }),
-}
+const answering: RelayWebhook = { ...relayWebhook, fallback: { mode: 'static', reply: JSON.parse(sorry) } }
 
 /** What is answered, and the webhook that the row names. */
 function shed(webhooks: readonly RelayWebhook[]) {
