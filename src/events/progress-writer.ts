@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type DeliveryHealth, type DeliveryResult, healthAfter, healthy } from '../domain/delivery.ts'
 import type { Log } from '../ops/logger.ts'
+import { planningOn } from '../storage/arrays.ts'
 import { type Database, type Statements, StorageError, statementsOf, storing } from '../storage/database.ts'
 import { type DeliveryProgress, recordHealth, recordProgress } from '../storage/delivery-work.ts'
 import { hasAnsweredSince } from '../storage/webhook-answers.ts'
@@ -81,10 +82,13 @@ export class ProgressWriter {
     try {
       const notes = await this.#healthNotes(group)
       const rows = group.map(({ progress }) => progress)
+      const { work, backend } = this.#database
+      // What Citus makes of a function there nobody has tried.
+      const planning = backend === 'citus' ? 'each_time' : planningOn(work)
       const moved = await storing('write attempts', () =>
-        this.#database.work.begin(async (tx) => {
+        work.begin(async (tx) => {
           const [ids] = await Promise.all([
-            recordProgress(tx, rows),
+            recordProgress(tx, rows, planning),
             ...notes.map(({ webhook, health }) => recordHealth(tx, webhook.workspaceId, webhook.id, health)),
           ])
           await this.#moveAlarms(statementsOf(tx), rows, ids)

@@ -3,7 +3,7 @@ import type { DeliveryHealth, DeliveryReason, DeliveryStatus } from '../domain/d
 import type { WebhookEvent } from '../domain/events.ts'
 import type { AttemptFailure } from '../domain/failure.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { idBounds, texts, within } from './arrays.ts'
+import { idBounds, type Planning, texts, within } from './arrays.ts'
 import { storing } from './database.ts'
 import { base64Of, textOf } from './json-columns.ts'
 
@@ -92,7 +92,12 @@ export interface DeliveryProgress {
  * delivery that ended meanwhile stays as it is, and so does one that is due at another time by now, for whatever is no success. Of
  * one that was expunged nothing is kept of the response.
  */
-export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryProgress[]): Promise<Set<string>> {
+export async function recordProgress(
+  tx: postgres.ISql,
+  rows: readonly DeliveryProgress[],
+  planning: Planning,
+): Promise<Set<string>> {
+  const { moving, counting, attempting } = statements[planning]
   const bounds = idBounds(rows.map(({ deliveryId }) => deliveryId))
   const made = rows.flatMap((row) => (row.attempt === null ? [] : [{ ...row, attempt: row.attempt }]))
   const run = (statement: string, progress: readonly DeliveryProgress[]) =>
@@ -110,26 +115,28 @@ export async function recordProgress(tx: postgres.ISql, rows: readonly DeliveryP
   return moved
 }
 
-const rowsThatWait = `json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int,
+const rowsThatWait = (
+  planning: Planning,
+) => `json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int,
     failures int, due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text, was_due_at timestamptz,
     was_due_before timestamptz)
-  where d.workspace_id = t.workspace_id and d.id = t.id and ${within('d.id', 2)} and ${within('t.id', 2)}
+  where d.workspace_id = t.workspace_id and d.id = t.id and ${within('d.id', 2, planning)} and ${within('t.id', 2, planning)}
     and d.status in ('pending', 'failed')`
 
 /** The last condition is for its repetition. Comparisons only: in an update Citus takes no function of a column that is not immutable. */
-const moving = `
+const movingOf = (planning: Planning) => `
   update deliveries d set status = t.status, reason = t.reason, attempts = greatest(d.attempts, t.attempts), failures = t.failures,
     due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
     last_status = case when t.was_made then t.last_status else d.last_status end,
     last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
-  from ${rowsThatWait} and (t.status = 'delivered' or d.due_at >= t.was_due_at and d.due_at < t.was_due_before
+  from ${rowsThatWait(planning)} and (t.status = 'delivered' or d.due_at >= t.was_due_at and d.due_at < t.was_due_before
     or d.due_at = t.due_at)
   returning d.id`
 
 /** An attempt that moved nothing was made all the same. */
-const counting = `
+const countingOf = (planning: Planning) => `
   update deliveries d set attempts = t.attempts, last_status = t.last_status, last_failure = t.last_failure, updated_at = t.at
-  from ${rowsThatWait} and d.attempts < t.attempts`
+  from ${rowsThatWait(planning)} and d.attempts < t.attempts`
 
 function moveOf({ attempt, wasDueAt, ...progress }: DeliveryProgress) {
   const { workspaceId, deliveryId, status, reason, attempts, failures, dueAt, at } = progress
@@ -151,7 +158,7 @@ function moveOf({ attempt, wasDueAt, ...progress }: DeliveryProgress) {
   }
 }
 
-const attempting = `
+const attemptingOf = (planning: Planning) => `
   insert into attempts (workspace_id, id, delivery_id, number, status, failure, duration_ms, connect_ms, head_ms, bytes,
     response_headers, response_body, created_at)
   select t.workspace_id, t.id, t.delivery_id, t.number, t.status, t.failure, t.duration_ms, t.connect_ms, t.head_ms, t.bytes,
@@ -160,9 +167,17 @@ const attempting = `
   from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, delivery_id uuid, number int, status int,
     failure text, duration_ms float8, connect_ms float8, head_ms float8, bytes int, response_headers text, response_body text,
     created_at timestamptz)
-  join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and ${within('d.id', 2)}
-    and ${within('t.delivery_id', 2)}
+  join deliveries d on d.workspace_id = t.workspace_id and d.id = t.delivery_id and ${within('d.id', 2, planning)}
+    and ${within('t.delivery_id', 2, planning)}
   on conflict (workspace_id, id) do nothing`
+
+const statementsOf = (planning: Planning) => ({
+  moving: movingOf(planning),
+  counting: countingOf(planning),
+  attempting: attemptingOf(planning),
+})
+
+const statements = { once: statementsOf('once'), each_time: statementsOf('each_time') }
 
 function attemptOf({
   workspaceId,

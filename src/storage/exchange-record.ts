@@ -3,7 +3,7 @@ import { isExchangeEvent, subscribableEvents } from '../domain/events.ts'
 import type { FlowResponse } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
-import { idBounds, within } from './arrays.ts'
+import { idBounds, type Planning, within } from './arrays.ts'
 import { storable } from './database.ts'
 import { base64Of, textOf } from './json-columns.ts'
 import type { ExchangeTimings, RecordedAttempt } from './schema.ts'
@@ -55,12 +55,13 @@ export async function recordExchanges(
   sql: postgres.ISql,
   opened: readonly OpenedExchange[],
   closed: readonly ClosedExchange[],
+  planning: Planning,
 ): Promise<void> {
   const closings = new Map(closed.map((row) => [row.id, row]))
   const openings = opened.map((row) => ({ ...openingOf(row), ...closingOf(closings.get(row.id)) }))
   const ends = closed.map((row) => ({ workspace_id: row.workspaceId, id: row.id, ...closingOf(row) }))
   const lists = [openings, ends, lastStates(opened, closed)].map((rows) => JSON.stringify(rows))
-  await sql.unsafe(statement, [...lists, ...idBounds([...closings.keys()])], { prepare: true })
+  await sql.unsafe(statements[planning], [...lists, ...idBounds([...closings.keys()])], { prepare: true })
 }
 
 const exchangeEvents = subscribableEvents.filter(isExchangeEvent).map((event) => `'${event}'`)
@@ -90,7 +91,7 @@ export const moving = `on conflict (workspace_id, flow_token_digest) do update s
  * A flow response that waited for the database is as old as its exchange: final states stay, the first opening stays, activity only moves forward; what a
  * tenant registered is never overwritten.
  */
-const statement = `
+const statementOf = (planning: Planning) => `
   with opened as (
     insert into exchanges (workspace_id, id, created_at, waba_id, event, action, screen, flow_token, flow_token_digest,
       flow_id, client_id, webhook_id, envelope, ${closingColumns})
@@ -105,7 +106,8 @@ const statement = `
       answer = case when ${isExpunged} then null else decode(t.answer, 'base64') end,
       answer_screen = case when ${isExpunged} then null else t.answer_screen end
     from json_to_recordset($2::text::json) as t(workspace_id text, id uuid, ${closingTypes})
-    where e.workspace_id = t.workspace_id and e.id = t.id and ${within('e.id', 4)} and ${within('t.id', 4)})
+    where e.workspace_id = t.workspace_id and e.id = t.id and ${within('e.id', 4, planning)}
+      and ${within('t.id', 4, planning)})
   insert into flow_responses as r (workspace_id, id, flow_token, flow_token_digest, flow_id, status, opened_at,
     last_activity_at, completed_at, expires_at, created_at, updated_at)
   select workspace_id, id, flow_token, sha256(convert_to(flow_token, 'UTF8')), flow_id, status, opened_at,
@@ -114,6 +116,8 @@ const statement = `
     opened_at timestamptz, last_activity_at timestamptz, completed_at timestamptz, expires_at timestamptz)
   order by workspace_id, flow_token
   ${moving}`
+
+const statements = { once: statementOf('once'), each_time: statementOf('each_time') }
 
 export function openingOf(row: OpenedExchange) {
   return {

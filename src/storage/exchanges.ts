@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import { resourceTypeOf } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { idBounds, numbers, texts } from './arrays.ts'
+import { idBounds, numbers, type Planning, planningOn, texts } from './arrays.ts'
 import { storing } from './database.ts'
 import type { NewDelivery } from './deliveries.ts'
 import { type ClosedExchange, type OpenedExchange, recordExchanges } from './exchange-record.ts'
@@ -37,8 +37,8 @@ export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue:
     const stale = staleOf(group)
     // One statement is one round trip in place of three, and a transaction too.
     const isOneStatement = deliveries.length + late.length + stale.length === 0
-    if (isOneStatement) await writeGroup(sql, group, stale)
-    else await sql.begin((tx) => Promise.all([writeGroup(tx, group, stale), enqueue(tx, deliveries)]))
+    if (isOneStatement) await writeGroup(sql, group, stale, planningOn(sql))
+    else await sql.begin((tx) => Promise.all([writeGroup(tx, group, stale, planningOn(sql)), enqueue(tx, deliveries)]))
   })
 }
 
@@ -54,7 +54,7 @@ export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue
         tx,
         [...left.opened, ...left.closed, ...left.deliveries].map(({ id }) => id),
       )
-      await Promise.all([writeGroup(tx, left, staleOf(left)), enqueue(tx, left.deliveries)])
+      await Promise.all([writeGroup(tx, left, staleOf(left), planningOn(sql)), enqueue(tx, left.deliveries)])
     })
   })
 }
@@ -80,9 +80,14 @@ export function closeInterrupted(sql: postgres.Sql, openedBefore: Date): Promise
 
 export const staleOf = ({ opened, closed, late = [] }: ExchangeGroup) => staleSpans([...opened, ...closed, ...late])
 
-async function writeGroup(sql: postgres.ISql, group: ExchangeGroup, stale: readonly StaleSpan[]): Promise<void> {
+async function writeGroup(
+  sql: postgres.ISql,
+  group: ExchangeGroup,
+  stale: readonly StaleSpan[],
+  planning: Planning,
+): Promise<void> {
   const { opened, closed, late = [] } = group
-  if (opened.length + closed.length > 0) await recordExchanges(sql, opened, closed)
+  if (opened.length + closed.length > 0) await recordExchanges(sql, opened, closed, planning)
   if (late.length > 0) await addLateReplies(sql, late)
   if (stale.length > 0) await markStale(sql, stale)
 }

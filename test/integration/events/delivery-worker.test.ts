@@ -244,15 +244,15 @@ describe('a delivery that another process attempts again while an attempt of it 
       failures: 1,
       dueAt: new Date(at.getTime() + 5000),
     } as const
-    const write = () => recordProgress(database.work, [failed])
+    const write = () => recordProgress(database.work, [failed], 'once')
     // The database's answer to the first was lost.
     expect([await write(), await write()]).toEqual([new Set([id]), new Set([id])])
     await redeliver(database, workspaceId, id, (tx, deliveries) => ringAnew(queue, tx, deliveries))
     expect(await write()).toEqual(new Set())
     expect(await rowOf(id)).toMatchObject({ status: 'pending', failures: 0 })
     const ended = { ...failed, status: 'delivered', dueAt: null } as const
-    expect(await recordProgress(database.work, [ended])).toEqual(new Set([id]))
-    expect(await recordProgress(database.work, [ended])).toEqual(new Set())
+    expect(await recordProgress(database.work, [ended], 'once')).toEqual(new Set([id]))
+    expect(await recordProgress(database.work, [ended], 'once')).toEqual(new Set())
     await queue.remove(statementsOf(database.work), [id])
   })
 })

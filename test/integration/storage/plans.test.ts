@@ -1,5 +1,5 @@
 import type postgres from 'postgres'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
@@ -61,14 +61,38 @@ const closed = {
   completed: null,
 } as const
 
-it('closing exchanges looks each up by its key', async () => {
-  await recordExchanges(sql, [], [closed])
+it.each(['once', 'each_time'] as const)('closing exchanges, planned %s, looks each up by its key', async (planning) => {
+  await recordExchanges(sql, [], [closed], planning)
   const rows = JSON.stringify([{ workspace_id: workspaceId, id: closed.id }])
   for (const values of [['[]', rows, '[]', closed.id, closed.id], []]) {
-    const plan = await planOf('update exchanges', values)
+    const plan = await planOf(planning === 'once' ? 'update exchanges%concat' : 'update exchanges%e.id >= $4', values)
     expect(plan).toMatch(/Index Scan using exchanges_.*\n *Index Cond: .*workspace_id = /)
     expect(plan).not.toMatch(/(Hash|Merge) Join/)
   }
+})
+
+it('a group of rows is planned once, and leaves out the partitions of other days all the same', async () => {
+  // Plans are of a session: that of the other tests has one that was made without leaving partitions out.
+  const session = openClient(database.url, { max: 1 })
+  onTestFinished(() => session.end())
+  const seen = async () => {
+    const [row] = await session`
+      select name, generic_plans::int, custom_plans::int from pg_prepared_statements
+      where statement like '%update exchanges%concat%' and statement not like '%pg_prepared%'`
+    return row
+  }
+  const group = () => recordExchanges(session, [], [{ ...closed, id: newUuid() }], 'once')
+  for (let at = 0; at < 6; at++) await group()
+  const before = await seen()
+  for (let at = 0; at < 6; at++) await group()
+  const after = await seen()
+  expect(after?.custom_plans).toBe(before?.custom_plans)
+  expect(after?.generic_plans).toBe(before?.generic_plans + 6)
+
+  const values = ['[]', '[]', '[]', closed.id, closed.id].map((value) => `'${value}'`)
+  const rows = await session.unsafe(`explain execute "${after?.name}"(${values})`)
+  const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+  expect(plan).toMatch(/Subplans Removed: 4/)
 })
 
 it('a session is looked up by its token and not among all of its workspace', async () => {

@@ -38,7 +38,7 @@ async function answered(workspaceId: WorkspaceId): Promise<void> {
   const nothing = { reason: null, webhookMs: null, attempt: null, completed: null, clientId: null }
   const ended = { outcome: 'replied', durationMs: 1, timings, answerScreen: 'FORM' } as const
   const closed: ClosedExchange = { workspaceId, id, ...nothing, ...ended, answer: Buffer.from(answerOf(workspaceId)) }
-  await recordExchanges(sql, [opened], [closed])
+  await recordExchanges(sql, [opened], [closed], 'once')
 }
 
 it.each(['postgres', 'citus'] as const)('sessions read together are each their own, as asked (%s)', async (backend) => {
