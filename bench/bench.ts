@@ -75,7 +75,8 @@ async function runPart(name: string): Promise<void> {
 /** Short: to see whether the parts run. Its figures are of a process that is still being compiled. */
 function extent(): Extent {
   const long: Extent = {
-    warmUp: 5000,
+    // V8 compiles what an exchange uses for good after some 10,000.
+    warmUp: 12_000,
     exchanges: 20_000,
     seconds: 60,
     workspaces: 10_000,

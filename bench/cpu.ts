@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createChildren } from '../src/demo/children.ts'
 import type { JsonObject } from '../src/simulator/json.ts'
-import { createMetaClient } from '../src/simulator/meta-client.ts'
 import { pin } from '../test/durability/cores.ts'
+import { createWireClient } from '../test/durability/wire-client.ts'
 import { playExchanges, type RunningRelevo } from './running-relevo.ts'
 
 /** As many at once as a relay serves whole however slow its machine is (docs/adr/0006-overload.md): the core is busy, nothing is shed. */
@@ -54,6 +54,12 @@ export function rsaCpuMs(): number {
   return Number(execFileSync('taskset', args, { encoding: 'utf8' }))
 }
 
+/** p50 of a bare round trip to the database from the core that the relay has, ms: in a loop, and 15 ms after the one before. */
+export function roundTripMs(databaseUrl: string): readonly [inLoop: number, fromIdle: number] {
+  const args = ['-c', '0', process.execPath, join(import.meta.dirname, 'round-trip.ts'), databaseUrl]
+  return JSON.parse(execFileSync('taskset', args, { encoding: 'utf8' }))
+}
+
 /** CPU per request of an endpoint built as the public samples are, ms, on the core that the relay has. */
 export async function naiveCpuMs({ warmUp, measured }: Count): Promise<number> {
   const children = createChildren(join(import.meta.dirname, '..'), new AbortController().signal)
@@ -62,7 +68,7 @@ export async function naiveCpuMs({ warmUp, measured }: Count): Promise<number> {
     const url = await children.start('naive server', ['bench/naive-server.ts', appSecret], {})
     const ask = async (path: string) => (await fetch(`${url}${path}`)).text()
     pin(Number(await ask('/pid')), 0)
-    const meta = createMetaClient({ endpointUri: `${url}/`, publicKeyPem: await ask('/public-key'), appSecret })
+    const meta = createWireClient({ endpointUri: `${url}/`, publicKeyPem: await ask('/public-key'), appSecret })
     const cpuMs = async () => {
       const { user, system } = JSON.parse(await ask('/cpu'))
       return (user + system) / 1000

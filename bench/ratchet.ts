@@ -3,29 +3,34 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * `npm run bench:ratchet`: fails where the quick bench's `ratio rsa` is above the figure in ratchet.json by more than noise explains, in each of three runs.
- * Where it falls for good, put the new figure there.
+ * `npm run bench:ratchet`: fails where both of the quick bench's ratios are above the figures in ratchet.json by more than noise explains, in each of three runs.
+ * Both, because machines differ in one: some do RSA three times as fast as others, and all else alike. Where they fall for good, put the new figures there.
  */
 const noise = 1.15
 const runs = 3
 
-const { ratioRsa } = JSON.parse(readFileSync(join(import.meta.dirname, 'ratchet.json'), 'utf8')) as { ratioRsa: number }
-const allowed = ratioRsa * noise
-const ratios: number[] = []
-do ratios.push(quickRatio())
-while (Math.min(...ratios) > allowed && ratios.length < runs)
-const isHeld = Math.min(...ratios) <= allowed
-console.log(
-  `ratio rsa=${ratios.join(', ')}: ${isHeld ? 'held' : 'above'} ${allowed.toFixed(2)}, which is ${ratioRsa} and 15 %`,
-)
-if (!isHeld) process.exitCode = 1
+interface Ratios {
+  readonly rsa: number
+  readonly naive: number
+}
 
-function quickRatio(): number {
+const reached = JSON.parse(readFileSync(join(import.meta.dirname, 'ratchet.json'), 'utf8')) as Ratios
+const isHeld = ({ rsa, naive }: Ratios) => rsa <= reached.rsa * noise || naive <= reached.naive * noise
+const seen: Ratios[] = []
+do seen.push(quickRatios())
+while (!seen.some(isHeld) && seen.length < runs)
+const told = seen.map(({ rsa, naive }) => `rsa=${rsa} naive=${naive}`).join(', ')
+const allowed = `rsa=${(reached.rsa * noise).toFixed(2)} or naive=${(reached.naive * noise).toFixed(2)}`
+console.log(`ratio ${told}: ${seen.some(isHeld) ? 'held' : 'above'} ${allowed}, the ratios in ratchet.json and 15 %`)
+if (!seen.some(isHeld)) process.exitCode = 1
+
+function quickRatios(): Ratios {
   const output = execFileSync(process.execPath, [join(import.meta.dirname, 'bench.ts'), '--quick'], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: 180_000,
   })
   console.log(output.trimEnd())
-  return Number(/^ratio rsa=([\d.]+) naive=[\d.]+$/m.exec(output)?.[1] ?? Number.NaN)
+  const [, rsa, naive] = /^ratio rsa=([\d.]+) naive=([\d.]+)$/m.exec(output) ?? []
+  return { rsa: Number(rsa), naive: Number(naive) }
 }

@@ -5,10 +5,11 @@ import { type Api, apiOf, text } from '../src/demo/registration.ts'
 import { migrate } from '../src/migrate.ts'
 import type { JsonObject } from '../src/simulator/json.ts'
 import { writeMessage } from '../src/simulator/message.ts'
-import { createMetaClient, type MetaClient } from '../src/simulator/meta-client.ts'
+import type { MetaClient } from '../src/simulator/meta-client.ts'
 import { newFlowToken } from '../src/simulator/simulate.ts'
 import { startEmbedded } from '../src/storage/embedded.ts'
 import { pin } from '../test/durability/cores.ts'
+import { createWireClient } from '../test/durability/wire-client.ts'
 import { freshDataDir, removeEmbedded } from '../test/support/embedded.ts'
 import { type RelevoProcess, runRelevo } from '../test/support/process.ts'
 import { cpuMsOf, residentMiBOf } from './process-cpu.ts'
@@ -68,7 +69,7 @@ export async function withRelevo<T>(
     relevo.push(started)
     const url = await started.listening()
     pin(started.pid, 0)
-    const tenantUrl = await children.start('tenant', ['bench/tenant.ts', String(answerBytes)], {})
+    const tenantUrl = await children.start('tenant', ['bench/wire-tenant.ts', String(answerBytes)], {})
     const registered = await register(url, adminToken, tenantUrl)
     return await measure({
       ...registered,
@@ -102,7 +103,7 @@ async function register(
   const waba = await api('POST', '/v1/wabas', { wabaId: 'bench', appSecrets: [appSecret] })
   await api('POST', '/v1/webhooks', { name: 'Tenant', url: tenantUrl, events: ['whatsapp.flows.exchanges'] })
   const endpointUri = text(waba, 'endpointUri')
-  const meta = createMetaClient({ endpointUri, publicKeyPem: text(waba, 'publicKey'), appSecret })
+  const meta = createWireClient({ endpointUri, publicKeyPem: text(waba, 'publicKey'), appSecret })
   return { api, play: (count, atOnce = 1, payload) => playExchanges(meta, count, atOnce, payload) }
 }
 

@@ -1,6 +1,7 @@
 import { readClosedRows } from '../../test/durability/closed-rows.ts'
 import { type Figures, figuresOf } from '../../test/durability/figures.ts'
 import { closedLoad, openLoad, type Tally } from '../../test/durability/overload-load.ts'
+import { roundTripMs } from '../cpu.ts'
 import { type LoadedRelevo, type Surroundings, startLoaded, withSurroundings } from '../loaded-relevo.ts'
 import { type Extent, type Finding, ms, type Part, whole } from '../part.ts'
 import { manyAtOnce, wrongIn } from './throughput.ts'
@@ -16,6 +17,8 @@ const thinksMs = 20
 export const latency: Part = async function* (extent) {
   const atOnce = await withSurroundings((surroundings) => measureAll(surroundings, extent, null))
   yield ['capacity that loads are shares of', `${whole(atOnce.capacity)}/s`]
+  const trips = atOnce.roundTrip.map((value) => value.toFixed(2))
+  yield ['a bare `select 1`, p50: in a loop, 15 ms after the one before', `${trips.join(', ')} ms`]
   yield* atOnce.findings
   const slower = await withSurroundings((surroundings) => {
     const tenantUrl = new URL(`/after/${thinksMs}`, surroundings.tenantUrl).href
@@ -34,10 +37,11 @@ async function measureAll(surroundings: Surroundings, { warmUp, seconds }: Exten
     [`at 50 %, ${whole(capacity / 2)}/s`, () => openLoad(relevo.call, capacity / 2, seconds)],
     [`at 80 %, ${whole(capacity * 0.8)}/s`, () => openLoad(relevo.call, capacity * 0.8, seconds)],
   ]
+  const roundTrip = roundTripMs(surroundings.databaseUrl)
   const findings: Finding[] = []
   for (const [name, load] of loads) findings.push(...(await measure(relevo, name, load)))
   await relevo.end()
-  return { capacity, findings }
+  return { capacity, roundTrip, findings }
 }
 
 async function findCapacity({ call }: LoadedRelevo, seconds: number): Promise<number> {
