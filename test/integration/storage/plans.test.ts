@@ -1,6 +1,8 @@
 import type postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import { planningOn } from '../../../src/storage/arrays.ts'
+import { recordProgress } from '../../../src/storage/delivery-work.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
 import { makePartitionsAhead } from '../../../src/storage/partitions.ts'
@@ -71,28 +73,44 @@ it.each(['once', 'each_time'] as const)('closing exchanges, planned %s, looks ea
   }
 })
 
-it('a group of rows is planned once, and leaves out the partitions of other days all the same', async () => {
-  // Plans are of a session: that of the other tests has one that was made without leaving partitions out.
-  const session = openClient(database.url, { max: 1 })
+/** Plans are of a session: that of the tests above has one that was made without leaving partitions out. */
+function openSession(prepare = true): postgres.Sql {
+  const session = openClient(database.url, { max: 1, prepare })
   onTestFinished(() => session.end())
-  const seen = async () => {
-    const [row] = await session`
-      select name, generic_plans::int, custom_plans::int from pg_prepared_statements
-      where statement like '%update exchanges%concat%' and statement not like '%pg_prepared%'`
-    return row
-  }
-  const group = () => recordExchanges(session, [], [{ ...closed, id: newUuid() }], 'once')
-  for (let at = 0; at < 6; at++) await group()
-  const before = await seen()
-  for (let at = 0; at < 6; at++) await group()
-  const after = await seen()
-  expect(after?.custom_plans).toBe(before?.custom_plans)
-  expect(after?.generic_plans).toBe(before?.generic_plans + 6)
+  return session
+}
 
+/** How often a statement with this text in it was planned for any values, and for the very ones, in twelve runs. */
+async function plansOf(session: postgres.Sql, text: string, run: () => Promise<unknown>) {
+  for (let at = 0; at < 12; at++) await run()
+  const [row] = await session.unsafe(`
+    select name, generic_plans::int as any, custom_plans::int as very from pg_prepared_statements
+    where statement like '%${text}%concat%' and statement not like '%pg_prepared%'`)
+  return { name: row?.name, any: row?.any, very: row?.very }
+}
+
+it('a group of rows is planned once, and leaves out the partitions of other days all the same', async () => {
+  const session = openSession()
+  const group = () => recordExchanges(session, [], [{ ...closed, id: newUuid() }], planningOn(session))
+  const { name, ...plans } = await plansOf(session, 'update exchanges', group)
+  // PostgreSQL always makes five for the very values first.
+  expect(plans).toEqual({ any: 7, very: 5 })
   const values = ['[]', '[]', '[]', closed.id, closed.id].map((value) => `'${value}'`)
-  const rows = await session.unsafe(`explain execute "${after?.name}"(${values})`)
-  const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
-  expect(plan).toMatch(/Subplans Removed: 4/)
+  const rows = await session.unsafe(`explain execute "${name}"(${values})`)
+  expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toMatch(/Subplans Removed: 4/)
+})
+
+it('what became of deliveries is planned once', async () => {
+  const session = openSession()
+  const at = new Date()
+  const ofDelivery = () => ({ workspaceId, deliveryId: newUuid(), webhookId: 'w', wasDueAt: at, at, attempt: null })
+  const ended = { status: 'delivered', reason: null, attempts: 1, failures: 0, dueAt: null } as const
+  const progress = () => recordProgress(session, [{ ...ofDelivery(), ...ended }], planningOn(session))
+  expect(await plansOf(session, 'update deliveries', progress)).toMatchObject({ any: 7, very: 5 })
+})
+
+it('a session that keeps no statements has them planned each time', () => {
+  expect(planningOn(openSession(false))).toBe('each_time')
 })
 
 it('a session is looked up by its token and not among all of its workspace', async () => {
