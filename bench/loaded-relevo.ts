@@ -27,7 +27,7 @@ export async function withSurroundings<T>(measure: (surroundings: Surroundings) 
   const children = createChildren(root, new AbortController().signal)
   try {
     await migrate(server.url)
-    const tenantUrl = await children.start('tenant', ['bench/wire-tenant.ts'], {})
+    const tenantUrl = await children.start('tenant', ['test/durability/wire-tenant.ts'], {})
     return await measure({ databaseUrl: server.url, tenantUrl })
   } finally {
     endProcesses()

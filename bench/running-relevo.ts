@@ -69,7 +69,7 @@ export async function withRelevo<T>(
     relevo.push(started)
     const url = await started.listening()
     pin(started.pid, 0)
-    const tenantUrl = await children.start('tenant', ['bench/wire-tenant.ts', String(answerBytes)], {})
+    const tenantUrl = await children.start('tenant', ['test/durability/wire-tenant.ts', String(answerBytes)], {})
     const registered = await register(url, adminToken, tenantUrl)
     return await measure({
       ...registered,

@@ -1,9 +1,10 @@
+import { join } from 'node:path'
+import { createChildren } from '../../src/demo/children.ts'
 import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
 import { writeMessage } from '../../src/simulator/message.ts'
 import type { ExchangeResult, MetaClient } from '../../src/simulator/meta-client.ts'
 import { newFlowToken } from '../../src/simulator/simulate.ts'
-import { startHangingPort, startTenant } from '../support/tenant.ts'
-import { reply, silence } from '../support/tenant-behaviours.ts'
+import { startHangingPort } from '../support/tenant.ts'
 import { readClosedRows } from './closed-rows.ts'
 import { watchCores } from './cores.ts'
 import { registerWorkspaces, type Serving, serve, type Workspace } from './serving.ts'
@@ -73,16 +74,17 @@ export interface DeadTenantPlan {
 /** One tenant of many dies and lives again, in turn, in one run: what a noisy machine does to one segment it does to all. */
 export async function deadTenantRun(databaseUrl: string, plan: DeadTenantPlan): Promise<DeadTenantReport> {
   const { tenants, rate, seconds } = plan
-  const backend = await startTenant({ forgets: true })
-  backend.always((call) => (call.received.path === '/silent' ? silence() : reply(next))(call))
+  // In a process of its own: within the load's, each would answer for the other's pauses.
+  const children = createChildren(join(import.meta.dirname, '../..'), new AbortController().signal)
+  const backendUrl = await children.start('tenant', ['test/durability/wire-tenant.ts'], {})
   const hanging = await startHangingPort()
   const urls = {
-    alive: backend.url,
-    silent: new URL('/silent', backend.url).href,
+    alive: backendUrl,
+    silent: new URL('/silent', backendUrl).href,
     unconnectable: `http://127.0.0.1:${hanging.port}/`,
   }
   const serving = await serve(databaseUrl)
-  const [one, ...others] = await registerWorkspaces(serving, tenants, { url: backend.url, timeoutMs: plan.timeoutMs })
+  const [one, ...others] = await registerWorkspaces(serving, tenants, { url: backendUrl, timeoutMs: plan.timeoutMs })
   if (one === undefined) throw new Error('there must be a tenant to die')
   await one.api('PATCH', `/v1/webhooks/${one.webhookId}`, { timeoutMs: null })
   const problems = new Map<string, number>()
@@ -107,12 +109,10 @@ export async function deadTenantRun(databaseUrl: string, plan: DeadTenantPlan): 
     return { tenants, rate, seconds, segments, dead, problems, notSent, exitCode }
   } finally {
     for (const { meta } of [one, ...others]) meta.close()
-    await backend.close()
+    await children.stop()
     await hanging.close()
   }
 }
-
-const next = { screen: 'NEXT', data: {} }
 
 interface Load {
   readonly serving: Serving

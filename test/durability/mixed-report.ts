@@ -109,11 +109,12 @@ export function growing(report: MixedReport): string[] {
 }
 
 export function printMixed(report: MixedReport): void {
-  const { rate, capacity, seconds, summary, statuses, relayLoad, coreLoads, deliveries, attempts } = report
+  const { rate, found, seconds, summary, statuses, relayLoad, coreLoads, deliveries, attempts } = report
   const agreement = agreementOf(report)
-  console.log(
-    `capacity                  ${capacity === null ? 'not looked for' : `${capacity.toFixed(0)} exchanges/s`}`,
-  )
+  if (found !== null) {
+    const bound = found.isOfRig ? 'what load, tenants and database bear beside each other' : 'half of that'
+    console.log(`by the relay's CPU alone  ${found.capacity.toFixed(0)} exchanges/s; the load is ${bound}`)
+  }
   console.log(
     `load                      ${rate.toFixed(1)} exchanges/s for ${seconds} s, 30 % of the tenant's calls fail`,
   )

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type LoadSummary, runLoad } from '../../src/simulator/load.ts'
 import { type Message, writeMessage } from '../../src/simulator/message.ts'
-import type { ExchangeResult, MetaClient } from '../../src/simulator/meta-client.ts'
+import type { ExchangeResult } from '../../src/simulator/meta-client.ts'
 import { newFlowToken } from '../../src/simulator/simulate.ts'
 import { startTenant } from '../support/tenant.ts'
 import { readClosedRows } from './closed-rows.ts'
@@ -12,7 +12,7 @@ import { registerWorkspaces, type Serving, serve, type Workspace } from './servi
 import { type Standstill, watchStandstills } from './standstills.ts'
 
 export interface MixedPlan {
-  /** Exchanges a second; null: half of what is found to be the capacity. */
+  /** Exchanges a second; null: what keeps the relay's core half busy, and the one that load, tenants and database share below three quarters. */
   readonly rate: number | null
   readonly seconds: number
   /** What is measured of memory, handles and timers is measured after these. */
@@ -22,6 +22,14 @@ export interface MixedPlan {
   readonly walksHeap: boolean
   /** Off: where the machine is too slow for the load, the breaker does not make something else of it. */
   readonly breaker: 'on' | 'off'
+}
+
+export interface FoundRate {
+  readonly rate: number
+  /** Exchanges a second that would keep the relay's core wholly busy. */
+  readonly capacity: number
+  /** The rate is what the other core bears. */
+  readonly isOfRig: boolean
 }
 
 /** One call as Meta saw it, at `performance.now()`. */
@@ -42,8 +50,8 @@ export interface LoggedExchange {
 
 export interface MixedReport extends MixedPlan {
   readonly rate: number
-  /** Exchanges a second that a tenant which answers is asked, with 24 people at once who ask again when they are answered; null if not looked for. */
-  readonly capacity: number | null
+  /** What the rate was found by; null where it was given. */
+  readonly found: FoundRate | null
   readonly summary: LoadSummary
   readonly statuses: ReadonlyMap<number | null, number>
   readonly calls: ReadonlyMap<string, Call>
@@ -80,10 +88,10 @@ export async function mixedRun(databaseUrl: string, plan: MixedPlan): Promise<Mi
   await addObservers(workspace, observers.url)
   await workspace.api('PATCH', `/v1/webhooks/${workspace.webhookId}`, { breaker: { mode: plan.breaker } })
   try {
-    const capacity = plan.rate === null ? await findCapacity(workspace.meta) : null
-    const rate = plan.rate ?? (capacity ?? 0) / 2
-    deeds.clear()
     share = 0.3
+    const found = plan.rate === null ? await findRate(serving, workspace, plan) : null
+    const rate = plan.rate ?? found?.rate ?? Number.NaN
+    deeds.clear()
     const idleBefore = await lookInside(serving.relevo, plan.walksHeap)
     const under = await underLoad(serving, workspace, { ...plan, rate })
     share = 0
@@ -93,7 +101,7 @@ export async function mixedRun(databaseUrl: string, plan: MixedPlan): Promise<Mi
     const logged = await readLog(databaseUrl, under.calls)
     const exitCode = await serving.end()
     const complaints = complaintsIn(serving.relevo.output())
-    return { ...plan, rate, capacity, ...under, deeds, ...logged, idleBefore, idleAfter, complaints, exitCode }
+    return { ...plan, rate, found, ...under, deeds, ...logged, idleBefore, idleAfter, complaints, exitCode }
   } finally {
     workspace.meta.close()
     await tenant.close()
@@ -117,23 +125,14 @@ async function addObservers({ api }: Workspace, url: string): Promise<void> {
   await api('POST', '/v1/webhooks', { name: 'Fallbacks', ...ofFallbacks })
 }
 
-/** Answers a second over 5 s, after 3 s that are no measure. */
-async function findCapacity(meta: MetaClient): Promise<number> {
-  let [answers, isOver] = [0, false]
-  const askOn = async (): Promise<void> => {
-    while (!isOver) {
-      await meta.exchange(someMessage(newFlowToken()))
-      answers++
-    }
-  }
-  const asking = Promise.all(Array.from({ length: 24 }, askOn))
-  await delay(3000)
-  const [before, startedAt] = [answers, performance.now()]
-  await delay(5000)
-  const perSecond = (answers - before) / ((performance.now() - startedAt) / 1000)
-  isOver = true
-  await asking
-  return perSecond
+/** As {@link MixedPlan.rate} says, by how busy both cores are under a load of which each machine bears more. */
+async function findRate(serving: Serving, workspace: Workspace, plan: MixedPlan): Promise<FoundRate> {
+  const trial = { ...plan, rate: 60, lookEverySeconds: 60 }
+  // What a process does for the first time is no measure.
+  await underLoad(serving, workspace, { ...trial, seconds: 20 })
+  const { relayLoad, coreLoads } = await underLoad(serving, workspace, { ...trial, seconds: 20 })
+  const [ofRelay, ofRig] = [(trial.rate * 0.5) / relayLoad, (trial.rate * 0.75) / (coreLoads[1] ?? Number.NaN)]
+  return { capacity: ofRelay * 2, isOfRig: ofRig < ofRelay, rate: ofRig < ofRelay ? ofRig : ofRelay }
 }
 
 /** INIT, data_exchange and BACK at random, each of somebody new. */

@@ -18,7 +18,7 @@ import { printRoles, rolesRun } from './roles-run.ts'
 
 // The long forms of test/e2e/durability.test.ts and failing-tenants.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
 // `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`,
-// `soak:dead-tenant [seconds] [rate]`, `soak:mixed [seconds] [rate]` (rate: half of what is found to be the capacity),
+// `soak:dead-tenant [seconds] [rate]`, `soak:mixed [seconds] [rate]` (rate: half of what the relay's core can do, if the other core bears it),
 // `soak:overload [seconds]`.
 const [what, given, givenRate] = process.argv.slice(2)
 /** Exchanges a second; a machine on which that is more than a core can do wants less. */

@@ -1,8 +1,9 @@
 import { createServer, type Socket } from 'node:net'
 
 /**
- * `node bench/wire-tenant.ts [bytes]`: a tenant that answers at once, with so many bytes besides, in a process of its own, so that none of its work is counted
- * as Relevo's. On plain sockets: beside load and database on the other core, `node:http` takes what the load could use. At `/after/20` it takes 20 ms.
+ * `node test/durability/wire-tenant.ts [bytes]`: a tenant that answers at once, with so many bytes besides, in a process of its own, so that none of its work is counted
+ * as Relevo's. On plain sockets: beside load and database on the other core, `node:http` takes what the load could use. At `/after/20` it takes 20 ms; at
+ * `/silent` it takes requests and never answers.
  */
 const more = 'x'.repeat(Number(process.argv[2] ?? 0))
 const body = `{"screen":"NEXT","data":{"greeting":"hello${more}"}}`
@@ -21,7 +22,9 @@ const server = createServer((socket: Socket) => {
     const length = Number(/\r\ncontent-length: *(\d+)/i.exec(received)?.[1])
     if (received.length < headEnd + 4 + length) return
     const [, thinksMs] = /^POST \/after\/(\d+) /.exec(received) ?? []
+    const isSilent = received.startsWith('POST /silent ')
     received = received.slice(headEnd + 4 + length)
+    if (isSilent) return
     if (thinksMs === undefined) socket.write(answer())
     else setTimeout(() => socket.write(answer()), Number(thinksMs))
   })
