@@ -15,6 +15,7 @@ import type { Ending } from './ending.ts'
 import { exchangeSpans, type TracedExchange } from './exchange-trace.ts'
 import type { FlowWatch } from './flow-watch.ts'
 import type { Recorder } from './recorder.ts'
+import type { Recording } from './row-queue.ts'
 import type { Stopwatch } from './stopwatch.ts'
 
 export interface LedgerFacts {
@@ -57,7 +58,7 @@ export class ExchangeLedger {
   #known: Known
   #webhookId: string | null = null
   #opened: OpenedExchange | null = null
-  #recorded: Promise<void> = Promise.resolve()
+  #recorded: Recording | null = null
 
   constructor(parts: LedgerParts, facts: LedgerFacts) {
     this.#parts = parts
@@ -113,10 +114,9 @@ export class ExchangeLedger {
     const readyAt = performance.now()
     const isOpen = this.#opened !== null
     if (!isOpen) this.#close(ending)
-    await this.#recorded
+    await this.#recorded?.onDisk()
     if (isOpen) {
-      const told = this.#close(ending)
-      if (told !== null) await told
+      await this.#close(ending)?.onDisk()
     }
     this.#parts.metrics.answerWaited(performance.now() - readyAt)
   }
@@ -126,8 +126,8 @@ export class ExchangeLedger {
     this.#parts.recorder.late({ workspaceId: this.account.workspaceId, id: this.id, lateReplyMs })
   }
 
-  /** Null where nobody is told of the end, but for the log; else once it is on a disk that somebody is. */
-  #close(ending: Ending): Promise<void> | null {
+  /** Null where nobody is told of the end, but for the log. */
+  #close(ending: Ending): Recording | null {
     if (this.#opened === null) this.#open({ webhookId: this.#webhookId, envelope: null, flowResponse: null }, [])
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()

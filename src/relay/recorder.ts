@@ -7,8 +7,10 @@ import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ClosedExchange, OpenedExchange } from '../storage/exchange-record.ts'
 import type { LateReply } from '../storage/exchanges.ts'
 import type { Spool } from '../storage/spool.ts'
+import { Alarm } from './alarm.ts'
+import { Gathering } from './gathering.ts'
 import { encodeRow, partsOf, type Row } from './row.ts'
-import { type Entry, entryOf, groupLimits, letGo, lookAt, RowQueue } from './row-queue.ts'
+import { type Entry, entryOf, groupLimits, letGo, lookAt, Recording, RowQueue } from './row-queue.ts'
 import type { RowWriter } from './row-writer.ts'
 import { readGroups } from './spooled-rows.ts'
 import { tokenName, UnwrittenTokens } from './unwritten.ts'
@@ -35,12 +37,13 @@ const spoolRetryMs = 1000
 export interface RecorderParts {
   readonly writer: Pick<RowWriter, 'away' | 'write'>
   readonly spool: Pick<Spool, 'rows' | 'bytes' | 'open' | 'adopt' | 'append' | 'first' | 'removeFirst' | 'close'>
+  readonly gathering?: Gathering
   readonly log: Log
   readonly metrics: Pick<Metrics, 'rowsWaiting' | 'rowsSpooled' | 'rowsLost'>
 }
 
 /**
- * Writes exchange rows in groups: what comes while one group is written makes the next. What the database does not acknowledge in
+ * Writes exchange rows in groups: what comes while one group is written makes the next, and what nobody waits for yet gathers. What the database does not acknowledge in
  * time goes to the spool on this machine's disk as well, and after it all that comes, in order, until the spool was written to the
  * database and is empty: docs/adr/0002-spool.md.
  */
@@ -52,6 +55,8 @@ export class Recorder {
   readonly #tokens = new UnwrittenTokens()
   readonly #stopping = new AbortController()
   readonly #queue = new RowQueue()
+  readonly #gathering: Gathering
+  readonly #alarm = new Alarm(() => this.#look())
   /** The group that only the database has, and the one that the disk is taking. */
   #flight: readonly Entry[] = []
   #appending: readonly Entry[] = []
@@ -63,25 +68,22 @@ export class Recorder {
   #spooling: Promise<void> | null = null
   #spoolFailedAt = Number.NEGATIVE_INFINITY
   #unsafe = 0
-  #alarm: { readonly at: number; readonly timer: NodeJS.Timeout } | null = null
 
-  constructor({ writer, spool, log, metrics }: RecorderParts) {
+  constructor({ writer, spool, gathering = new Gathering(), log, metrics }: RecorderParts) {
+    this.#gathering = gathering
     this.#writer = writer
     this.#spool = spool
     this.#log = log
     this.#metrics = metrics
   }
 
-  /**
-   * Records an opening. Resolves once it is on a disk, the database's or our own; also when neither takes it: the answer must not
-   * wait longer. `deliveries` are written with it. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. Never rejects.
-   */
-  opened(row: OpenedExchange, deliveries: readonly NewDelivery[], patienceMs = databasePatienceMs): Promise<void> {
+  /** Records an opening. `deliveries` are written with it. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. */
+  opened(row: OpenedExchange, deliveries: readonly NewDelivery[], patienceMs = databasePatienceMs): Recording {
     return this.#add({ kind: 'opened', row, deliveries }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }
 
-  /** Records an end. Resolves as {@link opened} does, for an answer that `deliveries` are owed before: then the deadline may be over. Never rejects. */
-  closed(row: ClosedExchange, flowToken: string | null, deliveries: readonly NewDelivery[]): Promise<void> {
+  /** Records an end. An answer that `deliveries` are owed before waits for it: then the deadline may be over. */
+  closed(row: ClosedExchange, flowToken: string | null, deliveries: readonly NewDelivery[]): Recording {
     const patienceMs = deliveries.length === 0 ? databasePatienceMs : overduePatienceMs
     return this.#add({ kind: 'closed', row, deliveries }, flowToken, patienceMs)
   }
@@ -91,16 +93,19 @@ export class Recorder {
     const [row] = deliveries
     if (row === undefined) return
     const { workspaceId, id } = row
-    void this.#add({ kind: 'told', row: { workspaceId, id }, deliveries }, null, databasePatienceMs)
+    this.#add({ kind: 'told', row: { workspaceId, id }, deliveries }, null, databasePatienceMs)
   }
 
   late(row: LateReply): void {
-    void this.#add({ kind: 'late', row, deliveries: [] }, null, databasePatienceMs)
+    this.#add({ kind: 'late', row, deliveries: [] }, null, databasePatienceMs)
   }
 
   /** Resolves once what was recorded of a flow token can be read; undefined when it can be now, or rows go to the spool. */
   unsettled(workspaceId: WorkspaceId, flowToken: string): Promise<void> | undefined {
-    return this.#isDiverted || this.#writer.away ? undefined : this.#tokens.none(`${workspaceId} ${flowToken}`)
+    if (this.#isDiverted || this.#writer.away) return undefined
+    const written = this.#tokens.none(`${workspaceId} ${flowToken}`)
+    if (written !== undefined) this.#gathering.end()
+    return written
   }
 
   /** Takes over what processes that died left on the disk: it is written before anything new. Never throws. */
@@ -121,36 +126,37 @@ export class Recorder {
    */
   async close(timeoutMs: number): Promise<number> {
     this.#stopping.abort()
+    this.#gathering.end()
     await within(spooledPatienceMs, this.#running)
     // What is on the disk already is as well written by the next process.
     if (!this.#isDiverted) await within(timeoutMs - spooledPatienceMs, this.#running)
     if (this.#unsafe > 0) this.#divert()
     await within(diskPatienceMs, this.#spooling)
-    if (this.#alarm !== null) clearTimeout(this.#alarm.timer)
+    this.#alarm.clear()
     if (this.#unsafe > 0) this.#metrics.rowsLost(this.#unsafe)
     if (this.#spool.rows > 0) this.#log.warn({ rows: this.#spool.rows }, 'rows stay in the spool for the next process')
     await within(diskPatienceMs, this.#spool.close())
     return this.#unsafe
   }
 
-  #add(whole: Row, flowToken: string | null, patienceMs: number): Promise<void> {
+  #add(whole: Row, flowToken: string | null, patienceMs: number): Recording {
     const parts = partsOf(whole)
-    if (parts.length === 1) return this.#addPart(whole, flowToken, patienceMs)
-    const counted = new Set<unknown>()
-    const recorded = parts.map((part, at) => this.#addPart(part, at === 0 ? flowToken : null, patienceMs, counted))
-    return Promise.all(recorded).then(() => undefined)
+    const counted = parts.length === 1 ? undefined : new Set<unknown>()
+    const entries = parts.map((part, at) => this.#addPart(part, at === 0 ? flowToken : null, patienceMs, counted))
+    return new Recording(entries, this.#gathering)
   }
 
-  #addPart(row: Row, flowToken: string | null, patienceMs: number, counted?: Set<unknown>): Promise<void> {
+  #addPart(row: Row, flowToken: string | null, patienceMs: number, counted?: Set<unknown>): Entry {
     const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs, counted)
     this.#queue.push(entry)
+    this.#gathering.add(row.kind)
     this.#unsafe++
     this.#tokens.add(entry.token)
     if (this.#queue.weight > memoryLimit) this.#makeRoom()
-    this.#wakeAt(entry.halfAt)
+    this.#alarm.setFor(entry.halfAt)
     if (this.#isDiverted) this.#startSpooling()
     this.#running ??= this.#run()
-    return entry.recorded.promise
+    return entry
   }
 
   async #run(): Promise<void> {
@@ -159,6 +165,7 @@ export class Recorder {
     const { signal } = this.#stopping
     let pause = retryMs.first
     while (this.#queue.length > 0 || this.#isDiverted) {
+      if (!this.#isDiverted) await this.#gathering.ended()
       const written = await (this.#isDiverted ? this.#drain() : this.#writeNext())
       this.#tell()
       if (!written && signal.aborted) break
@@ -171,6 +178,7 @@ export class Recorder {
   /** Writes a group to the database. False when it was not asked. */
   async #writeNext(): Promise<boolean> {
     const group = this.#queue.take()
+    this.#gathering.begin(this.#queue.length > 0)
     this.#flight = group
     const written = await this.#writer.write(group, false)
     if (written) for (const entry of group) this.#settle(entry)
@@ -208,6 +216,7 @@ export class Recorder {
     this.#isHeld = false
     this.#queue.putBack(this.#flight)
     this.#flight = []
+    this.#gathering.end()
     this.#startSpooling()
     this.#running ??= this.#run()
   }
@@ -273,22 +282,14 @@ export class Recorder {
     this.#log.error({ reason, rows }, 'rows are lost')
   }
 
-  #wakeAt(at: number): void {
-    if (this.#alarm !== null && this.#alarm.at <= at) return
-    if (this.#alarm !== null) clearTimeout(this.#alarm.timer)
-    this.#alarm = { at, timer: setTimeout(() => this.#look(), Math.max(1, at - performance.now())) }
-    this.#alarm.timer.unref()
-  }
-
   /** Looks which rows wait too long. */
   #look(): void {
-    this.#alarm = null
     const entries = [...this.#flight, ...this.#appending, ...this.#queue.entries]
     const { next, isSlow, isLate } = lookAt(entries, performance.now(), diskPatienceMs)
     if (isLate && (!this.#isDiverted || this.#isHeld)) this.#divert()
     // The thread and its file take some milliseconds to make: at half time, so that the disk then takes rows at once.
     else if (isSlow && !this.#isDiverted) this.#spool.open().catch(this.#spoolFailed)
-    if (next < Number.POSITIVE_INFINITY) this.#wakeAt(next)
+    if (next < Number.POSITIVE_INFINITY) this.#alarm.setFor(next)
   }
 
   #tell(): void {

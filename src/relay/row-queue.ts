@@ -1,3 +1,4 @@
+import type { Gathering } from './gathering.ts'
 import { type Row, weightOf } from './row.ts'
 
 /** A group must stay one quick statement. */
@@ -13,6 +14,8 @@ export type Entry = Row & {
   readonly halfAt: number
   /** Resolves when the answer need not wait for it any more. */
   readonly recorded: PromiseWithResolvers<void>
+  /** Not in a group yet. */
+  isQueued: boolean
   /** `safe`: on a disk, or counted as lost. `unawaited`: not so, but its answer is out. */
   state: 'waiting' | 'unawaited' | 'safe'
 }
@@ -27,7 +30,28 @@ export function entryOf(row: Row, token: string | null, patienceMs: number, coun
     dueAt: now + patienceMs,
     halfAt: now + patienceMs / 2,
     recorded: Promise.withResolvers(),
+    isQueued: true,
     state: 'waiting',
+  }
+}
+
+/** What was recorded, in one row or several. */
+export class Recording {
+  readonly #entries: readonly Entry[]
+  readonly #gathering: Pick<Gathering, 'end'>
+
+  constructor(entries: readonly Entry[], gathering: Pick<Gathering, 'end'>) {
+    this.#entries = entries
+    this.#gathering = gathering
+  }
+
+  /**
+   * Resolves once it is on a disk, the database's or our own; also when neither takes it: an answer must not wait longer. Somebody waits from here on, so what
+   * still gathers is written. Never rejects.
+   */
+  async onDisk(): Promise<void> {
+    if (this.#entries.some(({ isQueued }) => isQueued)) this.#gathering.end()
+    for (const { recorded } of this.#entries) await recorded.promise
   }
 }
 
@@ -86,13 +110,19 @@ export class RowQueue {
   putBack(entries: readonly Entry[]): void {
     if (entries.length === 0) return
     this.#entries = [...entries, ...this.#entries]
-    for (const { weight } of entries) this.#weight += weight.kept
+    for (const entry of entries) {
+      entry.isQueued = true
+      this.#weight += entry.weight.kept
+    }
   }
 
   /** The next group, without rows that became safe while they waited. */
   take(): Entry[] {
     const taken = this.#entries.splice(0, lengthOfGroup(this.#entries))
-    for (const { weight } of taken) this.#weight -= weight.kept
+    for (const entry of taken) {
+      entry.isQueued = false
+      this.#weight -= entry.weight.kept
+    }
     return taken.filter(({ state }) => state !== 'safe')
   }
 

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
+import { Gathering } from '../../../src/relay/gathering.ts'
 import { Recorder } from '../../../src/relay/recorder.ts'
 import { decodeRow, encodeRow, partsOf, type Row, weightOf } from '../../../src/relay/row.ts'
 import type { NewDelivery } from '../../../src/storage/deliveries.ts'
@@ -14,6 +15,7 @@ const workspaceId = 'ws_1' as WorkspaceId
 /** A database that does with each write what it is told; once nothing is left to do, it takes rows. */
 class ScriptedDatabase {
   readonly written: Row[] = []
+  readonly groups: string[][] = []
   /** What its heaviest group weighed. */
   heaviest = 0
   away = false
@@ -24,6 +26,7 @@ class ScriptedDatabase {
 
   async write(rows: readonly Row[]): Promise<boolean> {
     const mood = this.#script.shift() ?? 'takes'
+    this.groups.push(names(rows))
     const weight = rows.reduce((bytes, row) => bytes + weightOf(row).written, 0)
     this.heaviest = Math.max(this.heaviest, weight)
     if (mood === 'hangs') await new Promise(() => undefined)
@@ -74,7 +77,7 @@ class ScriptedSpool {
   }
 }
 
-function recorderOf(script: readonly Mood[], fails: readonly boolean[] = []) {
+function recorderOf(script: readonly Mood[], fails: readonly boolean[] = [], gathering = new Gathering()) {
   const database = new ScriptedDatabase(script)
   const spool = new ScriptedSpool(fails)
   let lost = 0
@@ -82,7 +85,7 @@ function recorderOf(script: readonly Mood[], fails: readonly boolean[] = []) {
     lost += count
   }
   const metrics = { rowsWaiting: () => {}, rowsSpooled: () => {}, rowsLost }
-  const recorder = new Recorder({ writer: database, spool, log: pino({ enabled: false }), metrics })
+  const recorder = new Recorder({ writer: database, spool, gathering, log: pino({ enabled: false }), metrics })
   return { database, spool, recorder, lost: () => lost }
 }
 
@@ -161,12 +164,15 @@ describe('a recorder', () => {
         for (const { token, turns } of made) {
           const row = opened(token)
           byToken.set(token, [...(byToken.get(token) ?? []), row.id])
-          const acknowledged = recorder.opened(row, [], 30).then(() => {
-            const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
-            if (durable.has(row.id)) recorded.push(row.id)
-            recorder.late({ workspaceId, id: row.id, lateReplyMs: 830 })
-            recorder.closed(closed(row), token, [])
-          })
+          const acknowledged = recorder
+            .opened(row, [], 30)
+            .onDisk()
+            .then(() => {
+              const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
+              if (durable.has(row.id)) recorded.push(row.id)
+              recorder.late({ workspaceId, id: row.id, lateReplyMs: 830 })
+              recorder.closed(closed(row), token, [])
+            })
           answers.push(acknowledged)
           for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
         }
@@ -191,7 +197,7 @@ describe('a recorder', () => {
   it('lets answers go when neither takes their rows, and writes them later', async () => {
     const { database, recorder } = recorderOf(['gone', 'gone'], [true])
     const row = opened('a')
-    await recorder.opened(row, [], 20)
+    await recorder.opened(row, [], 20).onDisk()
     expect(database.written).toEqual([])
     await eventually(() => names(database.written).includes(`opened ${row.id}`))
     await recorder.close(1000)
@@ -201,7 +207,7 @@ describe('a recorder', () => {
     const { spool, recorder } = recorderOf(['hangs'])
     const startedAt = performance.now()
     const row = opened('a')
-    await recorder.closed(closed(row), 'a', toldTo(1, Buffer.from('{}')))
+    await recorder.closed(closed(row), 'a', toldTo(1, Buffer.from('{}'))).onDisk()
     // 50 ms; for what is not overdue it is 200.
     expect(performance.now() - startedAt).toBeLessThan(180)
     expect(names(spool.everSpooled)).toEqual([`closed ${row.id}`])
@@ -213,7 +219,7 @@ describe('a recorder', () => {
     const { recorder, lost } = recorderOf(forever, Array<boolean>(1000).fill(true))
     const large = Buffer.alloc(1024 * 1024)
     const answers = Array.from({ length: 100 }, (_, index) =>
-      recorder.opened({ ...opened(String(index)), envelope: large }, [], 20),
+      recorder.opened({ ...opened(String(index)), envelope: large }, [], 20).onDisk(),
     )
     await Promise.all(answers)
     expect(lost()).toBeGreaterThan(30)
@@ -225,9 +231,9 @@ describe('a recorder', () => {
   it('loses nobody’s row to one that tells a hundred webhooks, in the database or out of the spool', async () => {
     for (const moods of [['slow'], ['slow', 'gone']] as const) {
       const { database, spool, recorder, lost } = recorderOf(moods)
-      const answers = Array.from({ length: 40 }, () => recorder.opened(opened('theirs'), []))
-      answers.push(recorder.opened(opened('mine'), toldTo(100, Buffer.alloc(740_000))))
-      answers.push(recorder.opened(opened('theirs'), []))
+      const answers = Array.from({ length: 40 }, () => recorder.opened(opened('theirs'), []).onDisk())
+      answers.push(recorder.opened(opened('mine'), toldTo(100, Buffer.alloc(740_000))).onDisk())
+      answers.push(recorder.opened(opened('theirs'), []).onDisk())
       await Promise.all(answers)
       const told = () => new Set(database.written.flatMap(({ deliveries }) => deliveries.map(({ id }) => id)))
       await eventually(() => told().size === 100 && spool.rows === 0)
@@ -240,7 +246,7 @@ describe('a recorder', () => {
   it('writes in parts what a release before it put into one row of the spool', async () => {
     const { database, spool, recorder } = recorderOf(['gone'])
     spool.content.push(encodeRow({ kind: 'opened', row: opened('a'), deliveries: toldTo(100, Buffer.alloc(740_000)) }))
-    await recorder.opened(opened('b'), [], 20)
+    await recorder.opened(opened('b'), [], 20).onDisk()
     await eventually(() => spool.rows === 0)
     expect(database.written.flatMap(({ deliveries }) => deliveries)).toHaveLength(100)
     expect(database.heaviest).toBeLessThan(5 * megabyte)
@@ -250,7 +256,7 @@ describe('a recorder', () => {
   it('brings to the disk what memory may not hold, before it gives up any', async () => {
     const { spool, recorder, lost } = recorderOf(['hangs'])
     const large = Buffer.alloc(megabyte)
-    const answers = Array.from({ length: 100 }, () => recorder.opened({ ...opened('a'), envelope: large }, []))
+    const answers = Array.from({ length: 100 }, () => recorder.opened({ ...opened('a'), envelope: large }, []).onDisk())
     await Promise.all(answers)
     expect([spool.rows, lost()]).toEqual([100, 0])
     await recorder.close(10)
@@ -260,9 +266,10 @@ describe('a recorder', () => {
     const { database, recorder, lost } = recorderOf(Array<Mood>(20).fill('gone'), Array<boolean>(3).fill(true))
     const other = 'ws_2' as WorkspaceId
     const theirs = Array.from({ length: 10 }, () => ({ ...opened('a'), workspaceId: other }))
-    const answers = theirs.map((row) => recorder.opened(row, [], 20))
+    const answers = theirs.map((row) => recorder.opened(row, [], 20).onDisk())
     const large = Buffer.alloc(megabyte)
-    for (let row = 0; row < 100; row++) answers.push(recorder.opened({ ...opened('b'), envelope: large }, [], 20))
+    for (let row = 0; row < 100; row++)
+      answers.push(recorder.opened({ ...opened('b'), envelope: large }, [], 20).onDisk())
     await Promise.all(answers)
     expect(lost()).toBeGreaterThan(30)
     const written = () => new Set(database.written.map(({ row }) => row.id))
@@ -272,7 +279,7 @@ describe('a recorder', () => {
 
   it('at its end brings to the disk what the database does not take', async () => {
     const { database, spool, recorder, lost } = recorderOf(Array<Mood>(1000).fill('gone'))
-    for (let call = 0; call < 1200; call++) void recorder.opened(opened('a'), [])
+    for (let call = 0; call < 1200; call++) recorder.opened(opened('a'), [])
     expect(await recorder.close(1000)).toBe(0)
     expect(spool.rows).toBe(1200)
     expect([database.written.length, lost(), spool.isClosed]).toEqual([0, 0, true])
@@ -280,8 +287,108 @@ describe('a recorder', () => {
 
   it('does not hold an exchange back for rows that are in the spool', async () => {
     const { recorder } = recorderOf(Array<Mood>(1000).fill('gone'))
-    await recorder.opened(opened('a'), [], 20)
+    await recorder.opened(opened('a'), [], 20).onDisk()
     await recorder.unsettled(workspaceId, 'a')
+    await recorder.close(10)
+  })
+})
+
+describe('rows that no answer waits for yet', () => {
+  const turns = async () => {
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  }
+  /** By time alone nothing is written. */
+  const patient = () => recorderOf([], [], new Gathering(600_000))
+
+  /** Two of others are under way, and written at once, because there is nobody whom they could wait for. */
+  async function withTwoUnderWay() {
+    const made = patient()
+    const others = [opened('a'), opened('b')]
+    for (const row of others) {
+      made.recorder.opened(row, [])
+      await turns()
+    }
+    expect(made.database.groups).toEqual(others.map((row) => [`opened ${row.id}`]))
+    made.database.groups.length = 0
+    return { ...made, others }
+  }
+
+  it('gather, and are written as one group once an answer waits for one of them', async () => {
+    const { database, recorder } = await withTwoUnderWay()
+    const rows = [opened('c'), opened('d'), opened('e')]
+    const recordings = []
+    for (const row of rows) {
+      recordings.push(recorder.opened(row, []))
+      await turns()
+    }
+    expect(database.groups).toEqual([])
+    await recordings[1]?.onDisk()
+    expect(database.groups).toEqual([rows.map((row) => `opened ${row.id}`)])
+    // The group that is written holds no other up, and nobody is in a hurry any more.
+    recorder.opened(opened('f'), [])
+    await turns()
+    expect(database.groups).toHaveLength(1)
+    await recorder.close(1000)
+  })
+
+  it('are written when others have had their time to come', async () => {
+    const { database, recorder } = recorderOf([], [], new Gathering(5))
+    const rows = [opened('a'), opened('b'), opened('c')]
+    for (const row of rows) recorder.opened(row, [])
+    recorder.closed(closed(rows[0] as OpenedExchange), 'a', [])
+    await eventually(() => database.written.length === 4)
+    await recorder.close(1000)
+  })
+
+  it('gather on when an answer asks for a row that is written', async () => {
+    const { database, recorder, others } = await withTwoUnderWay()
+    const [row] = others
+    const recording = recorder.opened(opened('c'), [])
+    await recording.onDisk()
+    recorder.closed(closed(row as OpenedExchange), 'a', [])
+    await recording.onDisk()
+    await turns()
+    expect(database.groups).toHaveLength(1)
+    await recorder.close(1000)
+  })
+
+  it('go with the next opening that comes alone', async () => {
+    const { database, recorder } = patient()
+    const [first, next] = [opened('a'), opened('b')]
+    await recorder.opened(first, []).onDisk()
+    recorder.closed(closed(first), 'a', [])
+    await turns()
+    expect(database.groups).toHaveLength(1)
+    recorder.opened(next, [])
+    await eventually(() => database.groups.length === 2)
+    expect(database.groups[1]).toEqual([`closed ${first.id}`, `opened ${next.id}`])
+    await recorder.close(1000)
+  })
+
+  it('are written at once for the next exchange of their flow token, and at the end', async () => {
+    const { database, spool, recorder } = patient()
+    const [first, next] = [opened('a'), opened('a')]
+    await recorder.opened(first, []).onDisk()
+    recorder.closed(closed(first), 'a', [])
+    await recorder.unsettled(workspaceId, 'a')
+    expect(database.groups).toHaveLength(2)
+    await recorder.opened(next, []).onDisk()
+    recorder.closed(closed(next), 'a', [])
+    await turns()
+    expect(await recorder.close(1000)).toBe(0)
+    expect(names(database.written)).toEqual([first, next].flatMap(({ id }) => [`opened ${id}`, `closed ${id}`]))
+    expect(spool.rows).toBe(0)
+  })
+
+  it('come to the disk where the database is away', async () => {
+    const { spool, recorder } = recorderOf(['takes', 'takes', 'hangs'], [], new Gathering(600_000))
+    const rows = [opened('a'), opened('b'), opened('c'), opened('d')]
+    for (const row of rows.slice(0, 2)) await recorder.opened(row, []).onDisk()
+    const answer = recorder.opened(rows[2] as OpenedExchange, [], 20).onDisk()
+    recorder.opened(rows[3] as OpenedExchange, [])
+    await answer
+    await eventually(() => spool.everSpooled.length === 2)
+    expect(names(spool.everSpooled)).toEqual(rows.slice(2).map(({ id }) => `opened ${id}`))
     await recorder.close(10)
   })
 })
