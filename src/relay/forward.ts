@@ -25,6 +25,7 @@ import type { RelayWebhook } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
 import type { ExchangeLedger } from './ledger.ts'
 import type { Session, Sessions } from './sessions.ts'
+import { ThinkingTimes } from './thinking-times.ts'
 
 /** An exchange that a webhook is to answer. */
 export interface Question {
@@ -71,6 +72,8 @@ interface Prepared {
 
 /** Enriches an exchange, asks the webhook that answers it, and makes the answer of what came back. */
 export function createForwarding(parts: ForwardParts): Forwarding {
+  const thinkingTimes = new ThinkingTimes()
+
   async function ask(question: Question): Promise<AnswerEnding> {
     const { ledger, request } = question
     const prepared = await prepare(question)
@@ -81,7 +84,8 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       envelope: bytes,
       flowResponse: state,
     }
-    ledger.open(found, deliveries, responder?.timeoutMs ?? parts.deadlineMs)
+    const awaitedInMs = responder === null || refusal !== null ? 0 : thinkingTimes.of(responder)
+    ledger.open(found, deliveries, { patienceMs: responder?.timeoutMs ?? parts.deadlineMs, awaitedInMs })
     // protocol.md 1.7: 427 shows the text and closes the message's button.
     if (refusal !== null) return { outcome: 'token_refused', text: JSON.stringify({ error_msg: refusal }) }
     const event = exchangeEvent(request.action)
@@ -148,6 +152,7 @@ export function createForwarding(parts: ForwardParts): Forwarding {
     const late = { listeners: parts.lateListeners, came: (ms: number) => ledger.late(ms) }
     const attempt = await sendAttempt(parts.dispatchers, request, late)
     ledger.watch.lap('webhook')
+    thinkingTimes.add(webhook, attempt.durationMs)
     return attempt
   }
 

@@ -1,31 +1,32 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Row } from './row.ts'
 
-/** With fewer exchanges under way an opening has no others to wait for. */
-const company = 3
+/** What writing a group takes at most, mostly, ms. */
+const writingMs = 5
 
 /**
- * When the next group of rows is due. A statement costs much and a row in it little, so rows gather; but an answer that waits for its row does not wait for
- * others' besides. Most webhooks take longer than rows gather: their answers wait for nothing.
+ * When the next group of rows is due. A statement costs much and a row in it little, so rows gather while no answer waits for them: a group that nobody is in
+ * a hurry for begins so long after the one before.
  */
 export class Gathering {
   readonly #patienceMs: number
-  #underWay = 0
   /** performance.now(). */
+  #begunAt = Number.NEGATIVE_INFINITY
   #dueAt = Number.POSITIVE_INFINITY
   #look: (() => void) | null = null
 
-  /** `patienceMs`: how long a row that no answer waits for yet waits for others. */
   constructor(patienceMs = 10) {
     this.#patienceMs = patienceMs
   }
 
-  /** A row came. */
-  add(kind: Row['kind']): void {
-    if (kind === 'opened') this.#underWay++
-    if (kind === 'closed') this.#underWay--
-    if (kind === 'opened' && this.#underWay < company) this.end()
-    else this.#endBy(performance.now() + this.#patienceMs)
+  /** An opening came; in so long an answer is likely to wait for it. With no other group shortly before there is nobody to gather with. */
+  opening(awaitedInMs: number): void {
+    if (awaitedInMs < this.#patienceMs + writingMs) this.end()
+    else this.#endBy(this.#begunAt + this.#patienceMs)
+  }
+
+  /** A row came that no answer will wait for. */
+  afterthought(): void {
+    this.#endBy(performance.now() + this.#patienceMs)
   }
 
   /** Somebody waits for a row: the group is due. */
@@ -35,6 +36,7 @@ export class Gathering {
 
   /** The group is taken, and what comes makes the next. `isMoreDue`: it did not hold all that was due. */
   begin(isMoreDue: boolean): void {
+    this.#begunAt = performance.now()
     this.#dueAt = isMoreDue ? 0 : Number.POSITIVE_INFINITY
   }
 
@@ -54,8 +56,9 @@ export class Gathering {
     if (hasWaited) await setImmediate()
   }
 
+  /** Whole ms: a timer that is set for less comes too soon, and is set again. */
   #left(): number {
-    return this.#dueAt - performance.now()
+    return Math.ceil(this.#dueAt - performance.now())
   }
 
   #endBy(at: number): void {

@@ -15,7 +15,7 @@ import type { Ending } from './ending.ts'
 import { exchangeSpans, type TracedExchange } from './exchange-trace.ts'
 import type { FlowWatch } from './flow-watch.ts'
 import type { Recorder } from './recorder.ts'
-import type { Recording } from './row-queue.ts'
+import type { Recording, Wait } from './row-queue.ts'
 import type { Stopwatch } from './stopwatch.ts'
 
 export interface LedgerFacts {
@@ -71,12 +71,11 @@ export class ExchangeLedger {
   }
 
   /**
-   * Records what is known before the webhook is asked; it is written while the webhook thinks, and `deliveries` with it. `patienceMs`: until
-   * the deadline, where there is one.
+   * Records what is known before the webhook is asked; it is written while the webhook thinks, and `deliveries` with it.
    */
-  open(found: OpeningFacts, deliveries: readonly NewDelivery[], patienceMs?: number): void {
+  open(found: OpeningFacts, deliveries: readonly NewDelivery[], wait?: Wait): void {
     this.#known = found.known
-    this.#open(found, deliveries, patienceMs)
+    this.#open(found, deliveries, wait)
   }
 
   /** For the record of an exchange that ends without being opened: what is known of it, and which webhook was not asked. */
@@ -85,7 +84,7 @@ export class ExchangeLedger {
     this.#webhookId = webhookId
   }
 
-  #open(found: Omit<OpeningFacts, 'known'>, deliveries: readonly NewDelivery[], patienceMs?: number): void {
+  #open(found: Omit<OpeningFacts, 'known'>, deliveries: readonly NewDelivery[], wait?: Wait): void {
     const request = this.#request
     const { flow, records } = this.#known
     this.#opened = {
@@ -103,7 +102,7 @@ export class ExchangeLedger {
       envelope: found.envelope,
       flowResponse: found.flowResponse,
     }
-    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, patienceMs)
+    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, wait)
   }
 
   /**

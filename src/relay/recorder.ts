@@ -10,7 +10,7 @@ import type { Spool } from '../storage/spool.ts'
 import { Alarm } from './alarm.ts'
 import { Gathering } from './gathering.ts'
 import { encodeRow, partsOf, type Row } from './row.ts'
-import { type Entry, entryOf, groupLimits, letGo, lookAt, Recording, RowQueue } from './row-queue.ts'
+import { type Entry, entryOf, groupLimits, letGo, lookAt, Recording, RowQueue, type Wait } from './row-queue.ts'
 import type { RowWriter } from './row-writer.ts'
 import { readGroups } from './spooled-rows.ts'
 import { tokenName, UnwrittenTokens } from './unwritten.ts'
@@ -37,7 +37,6 @@ const spoolRetryMs = 1000
 export interface RecorderParts {
   readonly writer: Pick<RowWriter, 'away' | 'write'>
   readonly spool: Pick<Spool, 'rows' | 'bytes' | 'open' | 'adopt' | 'append' | 'first' | 'removeFirst' | 'close'>
-  readonly gathering?: Gathering
   readonly log: Log
   readonly metrics: Pick<Metrics, 'rowsWaiting' | 'rowsSpooled' | 'rowsLost'>
 }
@@ -55,7 +54,7 @@ export class Recorder {
   readonly #tokens = new UnwrittenTokens()
   readonly #stopping = new AbortController()
   readonly #queue = new RowQueue()
-  readonly #gathering: Gathering
+  readonly #gathering = new Gathering()
   readonly #alarm = new Alarm(() => this.#look())
   /** The group that only the database has, and the one that the disk is taking. */
   #flight: readonly Entry[] = []
@@ -69,16 +68,17 @@ export class Recorder {
   #spoolFailedAt = Number.NEGATIVE_INFINITY
   #unsafe = 0
 
-  constructor({ writer, spool, gathering = new Gathering(), log, metrics }: RecorderParts) {
-    this.#gathering = gathering
+  constructor({ writer, spool, log, metrics }: RecorderParts) {
     this.#writer = writer
     this.#spool = spool
     this.#log = log
     this.#metrics = metrics
   }
 
-  /** Records an opening. `deliveries` are written with it. `patienceMs`: until the exchange's deadline, if that is sooner than the 200 ms of contract.md §8. */
-  opened(row: OpenedExchange, deliveries: readonly NewDelivery[], patienceMs = databasePatienceMs): Recording {
+  /** Records an opening. `deliveries` are written with it. */
+  opened(row: OpenedExchange, deliveries: readonly NewDelivery[], wait: Wait = {}): Recording {
+    const { patienceMs = databasePatienceMs, awaitedInMs = 0 } = wait
+    this.#gathering.opening(awaitedInMs)
     return this.#add({ kind: 'opened', row, deliveries }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }
 
@@ -103,9 +103,9 @@ export class Recorder {
   /** Resolves once what was recorded of a flow token can be read; undefined when it can be now, or rows go to the spool. */
   unsettled(workspaceId: WorkspaceId, flowToken: string): Promise<void> | undefined {
     if (this.#isDiverted || this.#writer.away) return undefined
-    const written = this.#tokens.none(`${workspaceId} ${flowToken}`)
-    if (written !== undefined) this.#gathering.end()
-    return written
+    const token = `${workspaceId} ${flowToken}`
+    if (this.#queue.entries.some((entry) => entry.token === token)) this.#gathering.end()
+    return this.#tokens.none(token)
   }
 
   /** Takes over what processes that died left on the disk: it is written before anything new. Never throws. */
@@ -149,12 +149,12 @@ export class Recorder {
   #addPart(row: Row, flowToken: string | null, patienceMs: number, counted?: Set<unknown>): Entry {
     const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs, counted)
     this.#queue.push(entry)
-    this.#gathering.add(row.kind)
+    this.#gathering.afterthought()
+    if (this.#tokens.add(entry.token) || (row.kind === 'closed' && row.row.completed)) this.#gathering.end()
     this.#unsafe++
-    this.#tokens.add(entry.token)
     if (this.#queue.weight > memoryLimit) this.#makeRoom()
     this.#alarm.setFor(entry.halfAt)
-    if (this.#isDiverted) this.#startSpooling()
+    if (this.#isDiverted) this.#spooling ??= this.#spoolRows()
     this.#running ??= this.#run()
     return entry
   }
@@ -206,7 +206,7 @@ export class Recorder {
     const isGone = written && (await this.#spool.removeFirst().then(() => true, this.#spoolFailed))
     if (isGone && spooled.lost > 0) this.#lose(spooled.lost, 'the spool holds what is no row or cannot be read')
     this.#isHeld = written && this.#spool.rows < groupLimits.rows
-    if (!this.#isHeld) this.#startSpooling()
+    if (!this.#isHeld) this.#spooling ??= this.#spoolRows()
     return written
   }
 
@@ -214,15 +214,15 @@ export class Recorder {
   #divert(): void {
     this.#isDiverted = true
     this.#isHeld = false
-    this.#queue.putBack(this.#flight)
+    this.#putBack(this.#flight)
     this.#flight = []
-    this.#gathering.end()
-    this.#startSpooling()
+    this.#spooling ??= this.#spoolRows()
     this.#running ??= this.#run()
   }
 
-  #startSpooling(): void {
-    this.#spooling ??= this.#spoolRows()
+  #putBack(group: readonly Entry[]): void {
+    this.#queue.putBack(group)
+    this.#gathering.end()
   }
 
   async #spoolRows(): Promise<void> {
@@ -246,7 +246,7 @@ export class Recorder {
       await this.#spool.append(group.map(encodeRow))
       for (const entry of group) this.#settle(entry)
     } catch (error) {
-      this.#queue.putBack(group)
+      this.#putBack(group)
       this.#spoolFailed(error)
       this.#makeRoom()
     }

@@ -35,6 +35,14 @@ export function entryOf(row: Row, token: string | null, patienceMs: number, coun
   }
 }
 
+/** How an opening's answer will wait for it. */
+export interface Wait {
+  /** Until the exchange's deadline, ms, if that is sooner than the 200 ms of contract.md §8. */
+  readonly patienceMs?: number
+  /** In how many ms the answer is likely to be there; absent: at once. */
+  readonly awaitedInMs?: number
+}
+
 /** What was recorded, in one row or several. */
 export class Recording {
   readonly #entries: readonly Entry[]

@@ -3,13 +3,15 @@ import type { WorkspaceId } from '../domain/ids.ts'
 
 /** Which flow tokens have rows on their way to the database, so that the token's next exchange can wait for them. */
 export class UnwrittenTokens {
-  readonly #tokens = new Map<string, { count: number; readonly none: PromiseWithResolvers<void> }>()
+  readonly #tokens = new Map<string, { count: number; isAwaited: boolean; readonly none: PromiseWithResolvers<void> }>()
 
-  add(token: string | null): void {
-    if (token === null) return
+  /** True: somebody waits for this token's rows, and so for this one. */
+  add(token: string | null): boolean {
+    if (token === null) return false
     const unwritten = this.#tokens.get(token)
-    if (unwritten === undefined) this.#tokens.set(token, { count: 1, none: Promise.withResolvers() })
+    if (unwritten === undefined) this.#tokens.set(token, { count: 1, isAwaited: false, none: Promise.withResolvers() })
     else unwritten.count++
+    return unwritten?.isAwaited ?? false
   }
 
   settle(token: string | null): void {
@@ -19,9 +21,11 @@ export class UnwrittenTokens {
     unwritten.none.resolve()
   }
 
-  /** Undefined: none of its rows is on its way. */
+  /** Undefined: none of its rows is on its way. Else somebody waits for them from here on. */
   none(token: string): Promise<void> | undefined {
-    return this.#tokens.get(token)?.none.promise
+    const unwritten = this.#tokens.get(token)
+    if (unwritten !== undefined) unwritten.isAwaited = true
+    return unwritten?.none.promise
   }
 }
 

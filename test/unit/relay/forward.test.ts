@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { LateListeners } from '../../../src/delivery/late-listeners.ts'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
@@ -7,8 +10,9 @@ import { createResolver } from '../../../src/egress/resolver.ts'
 import type { Announcer } from '../../../src/relay/announcer.ts'
 import type { RelayWebhook } from '../../../src/relay/directory.ts'
 import { createForwarding, type Question } from '../../../src/relay/forward.ts'
-import type { ExchangeLedger } from '../../../src/relay/ledger.ts'
+import type { Wait } from '../../../src/relay/row-queue.ts'
 import { Stopwatch } from '../../../src/relay/stopwatch.ts'
+import { ThinkingTimes } from '../../../src/relay/thinking-times.ts'
 import { startGatekeeper } from '../delivery/gatekeeper-setup.ts'
 import { relayWebhook } from './samples.ts'
 
@@ -20,30 +24,26 @@ const unsignable: RelayWebhook = {
   },
 }
 
-it('an exchange that fails inside Relevo gives its place back, and says nothing of the webhook', async () => {
+const none = { client: null, conversation: null, flowResponse: null, memory: { screenData: null, lastGood: null } }
+
+function forwardingTo(webhook: RelayWebhook) {
   const { gatekeeper, changes } = startGatekeeper()
   const resolver = createResolver()
-  const dispatchers = createDispatchers({
-    guard: createAddressGuard({ allowHttp: false, allowedNetworks: [] }),
-    resolver,
-  })
+  const guard = createAddressGuard({ allowHttp: true, allowedNetworks: ['127.0.0.0/8'] })
+  const dispatchers = createDispatchers({ guard, resolver })
   const account = {
     workspaceId: 'ws_1' as WorkspaceId,
     wabaId: '1',
     flows: [],
-    webhooks: [unsignable],
+    webhooks: [webhook],
     appSecrets: () => [],
     requireTokenSignature: false,
   }
-  const ledger = { account, id: 'e', now: new Date(), watch: new Stopwatch(0), open: () => {} }
+  const waits: Wait[] = []
+  const open = (_found: unknown, _deliveries: unknown, wait: Wait) => waits.push(wait)
+  const ledger = { account, id: 'e', now: new Date(), watch: new Stopwatch(0), open }
   const request = { action: 'init', screen: null, flowToken: null, version: null, payload: {}, tokenSignature: null }
-  const question = {
-    ledger: ledger as unknown as ExchangeLedger,
-    request,
-    plaintext: Buffer.alloc(0),
-    metaFlowId: null,
-  }
-  const none = { client: null, conversation: null, flowResponse: null, memory: { screenData: null, lastGood: null } }
+  const question = { ledger, request, plaintext: Buffer.alloc(0), metaFlowId: null } as unknown as Question
   const forwarding = createForwarding({
     sessions: { load: async () => ({ found: 'nothing', ...none }) },
     dispatchers,
@@ -54,10 +54,41 @@ it('an exchange that fails inside Relevo gives its place back, and says nothing 
     deadlineMs: 700,
     userAgent: 'test',
   })
-  for (let call = 0; call < 70; call++) {
-    await expect(forwarding.ask(question as unknown as Question)).rejects.toThrow('not JSON')
+  const close = async () => {
+    await dispatchers.close()
+    resolver.close()
   }
+  return { ask: () => forwarding.ask(question), changes, waits, close }
+}
+
+it('an exchange that fails inside Relevo gives its place back, and says nothing of the webhook', async () => {
+  const { ask, changes, close } = forwardingTo(unsignable)
+  for (let call = 0; call < 70; call++) await expect(ask()).rejects.toThrow('not JSON')
   expect(changes).toEqual([])
-  await dispatchers.close()
-  resolver.close()
+  await close()
+})
+
+it('says of an opening when its answer is likely to wait for it: how long the webhook takes lately', async () => {
+  const server = createServer((_, response) => {
+    setTimeout(() => response.end('{"screen":"NEXT","data":{}}'), 30)
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const { ask, waits, close } = forwardingTo({ ...relayWebhook, url })
+  for (let call = 0; call < 2; call++) expect((await ask()).outcome).toBe('replied')
+  expect(waits[0]).toEqual({ patienceMs: 700, awaitedInMs: 0 })
+  // A timer may be a millisecond early.
+  expect(waits[1]?.awaitedInMs).toBeGreaterThan(28)
+  await close()
+  server.close()
+})
+
+it('knows how long a webhook takes by its last calls most', () => {
+  const times = new ThinkingTimes()
+  expect(times.of(relayWebhook)).toBe(0)
+  times.add(relayWebhook, 100)
+  expect(times.of(relayWebhook)).toBe(100)
+  times.add(relayWebhook, 20)
+  expect(times.of(relayWebhook)).toBe(90)
+  expect(times.of({ ...relayWebhook })).toBe(0)
 })

@@ -1,9 +1,8 @@
 import { serialize } from 'node:v8'
 import fc from 'fast-check'
 import { pino } from 'pino'
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { newUuid, type WorkspaceId } from '../../../src/domain/ids.ts'
-import { Gathering } from '../../../src/relay/gathering.ts'
 import { Recorder } from '../../../src/relay/recorder.ts'
 import { decodeRow, encodeRow, partsOf, type Row, weightOf } from '../../../src/relay/row.ts'
 import type { NewDelivery } from '../../../src/storage/deliveries.ts'
@@ -77,7 +76,7 @@ class ScriptedSpool {
   }
 }
 
-function recorderOf(script: readonly Mood[], fails: readonly boolean[] = [], gathering = new Gathering()) {
+function recorderOf(script: readonly Mood[], fails: readonly boolean[] = []) {
   const database = new ScriptedDatabase(script)
   const spool = new ScriptedSpool(fails)
   let lost = 0
@@ -85,7 +84,7 @@ function recorderOf(script: readonly Mood[], fails: readonly boolean[] = [], gat
     lost += count
   }
   const metrics = { rowsWaiting: () => {}, rowsSpooled: () => {}, rowsLost }
-  const recorder = new Recorder({ writer: database, spool, gathering, log: pino({ enabled: false }), metrics })
+  const recorder = new Recorder({ writer: database, spool, log: pino({ enabled: false }), metrics })
   return { database, spool, recorder, lost: () => lost }
 }
 
@@ -165,7 +164,7 @@ describe('a recorder', () => {
           const row = opened(token)
           byToken.set(token, [...(byToken.get(token) ?? []), row.id])
           const acknowledged = recorder
-            .opened(row, [], 30)
+            .opened(row, [], { patienceMs: 30 })
             .onDisk()
             .then(() => {
               const durable = new Set([...database.written, ...spool.everSpooled].map((found) => found.row.id))
@@ -197,7 +196,7 @@ describe('a recorder', () => {
   it('lets answers go when neither takes their rows, and writes them later', async () => {
     const { database, recorder } = recorderOf(['gone', 'gone'], [true])
     const row = opened('a')
-    await recorder.opened(row, [], 20).onDisk()
+    await recorder.opened(row, [], { patienceMs: 20 }).onDisk()
     expect(database.written).toEqual([])
     await eventually(() => names(database.written).includes(`opened ${row.id}`))
     await recorder.close(1000)
@@ -219,7 +218,7 @@ describe('a recorder', () => {
     const { recorder, lost } = recorderOf(forever, Array<boolean>(1000).fill(true))
     const large = Buffer.alloc(1024 * 1024)
     const answers = Array.from({ length: 100 }, (_, index) =>
-      recorder.opened({ ...opened(String(index)), envelope: large }, [], 20).onDisk(),
+      recorder.opened({ ...opened(String(index)), envelope: large }, [], { patienceMs: 20 }).onDisk(),
     )
     await Promise.all(answers)
     expect(lost()).toBeGreaterThan(30)
@@ -246,7 +245,7 @@ describe('a recorder', () => {
   it('writes in parts what a release before it put into one row of the spool', async () => {
     const { database, spool, recorder } = recorderOf(['gone'])
     spool.content.push(encodeRow({ kind: 'opened', row: opened('a'), deliveries: toldTo(100, Buffer.alloc(740_000)) }))
-    await recorder.opened(opened('b'), [], 20).onDisk()
+    await recorder.opened(opened('b'), [], { patienceMs: 20 }).onDisk()
     await eventually(() => spool.rows === 0)
     expect(database.written.flatMap(({ deliveries }) => deliveries)).toHaveLength(100)
     expect(database.heaviest).toBeLessThan(5 * megabyte)
@@ -266,10 +265,10 @@ describe('a recorder', () => {
     const { database, recorder, lost } = recorderOf(Array<Mood>(20).fill('gone'), Array<boolean>(3).fill(true))
     const other = 'ws_2' as WorkspaceId
     const theirs = Array.from({ length: 10 }, () => ({ ...opened('a'), workspaceId: other }))
-    const answers = theirs.map((row) => recorder.opened(row, [], 20).onDisk())
+    const answers = theirs.map((row) => recorder.opened(row, [], { patienceMs: 20 }).onDisk())
     const large = Buffer.alloc(megabyte)
     for (let row = 0; row < 100; row++)
-      answers.push(recorder.opened({ ...opened('b'), envelope: large }, [], 20).onDisk())
+      answers.push(recorder.opened({ ...opened('b'), envelope: large }, [], { patienceMs: 20 }).onDisk())
     await Promise.all(answers)
     expect(lost()).toBeGreaterThan(30)
     const written = () => new Set(database.written.map(({ row }) => row.id))
@@ -287,108 +286,156 @@ describe('a recorder', () => {
 
   it('does not hold an exchange back for rows that are in the spool', async () => {
     const { recorder } = recorderOf(Array<Mood>(1000).fill('gone'))
-    await recorder.opened(opened('a'), [], 20).onDisk()
+    await recorder.opened(opened('a'), [], { patienceMs: 20 }).onDisk()
     await recorder.unsettled(workspaceId, 'a')
     await recorder.close(10)
   })
 })
 
 describe('rows that no answer waits for yet', () => {
+  // Time stands still, so that nothing is written by time alone.
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }))
+  afterEach(() => void vi.useRealTimers())
+
+  const slow = { awaitedInMs: 300 }
   const turns = async () => {
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   }
-  /** By time alone nothing is written. */
-  const patient = () => recorderOf([], [], new Gathering(600_000))
+  const openings = (...rows: readonly OpenedExchange[]) => rows.map(({ id }) => `opened ${id}`)
 
-  /** Two of others are under way, and written at once, because there is nobody whom they could wait for. */
-  async function withTwoUnderWay() {
-    const made = patient()
-    const others = [opened('a'), opened('b')]
-    for (const row of others) {
-      made.recorder.opened(row, [])
-      await turns()
-    }
-    expect(made.database.groups).toEqual(others.map((row) => [`opened ${row.id}`]))
+  /** A group was just written: what comes has others to gather with. */
+  async function afterAGroup(script: readonly Mood[] = []) {
+    const made = recorderOf(['takes', ...script])
+    const first = opened('first')
+    made.recorder.opened(first, [], slow)
+    await turns()
+    expect(made.database.groups).toEqual([openings(first)])
     made.database.groups.length = 0
-    return { ...made, others }
+    return { ...made, first }
   }
 
   it('gather, and are written as one group once an answer waits for one of them', async () => {
-    const { database, recorder } = await withTwoUnderWay()
-    const rows = [opened('c'), opened('d'), opened('e')]
+    const { database, recorder } = await afterAGroup()
+    const rows = [opened('a'), opened('b'), opened('c')]
     const recordings = []
     for (const row of rows) {
-      recordings.push(recorder.opened(row, []))
+      recordings.push(recorder.opened(row, [], slow))
       await turns()
     }
     expect(database.groups).toEqual([])
-    await recordings[1]?.onDisk()
-    expect(database.groups).toEqual([rows.map((row) => `opened ${row.id}`)])
-    // The group that is written holds no other up, and nobody is in a hurry any more.
-    recorder.opened(opened('f'), [])
-    await turns()
-    expect(database.groups).toHaveLength(1)
+    const answer = recordings[1]?.onDisk()
+    const last = opened('d')
+    recorder.opened(last, [], slow)
+    await answer
+    expect(database.groups).toEqual([openings(...rows, last)])
     await recorder.close(1000)
   })
 
-  it('are written when others have had their time to come', async () => {
-    const { database, recorder } = recorderOf([], [], new Gathering(5))
-    const rows = [opened('a'), opened('b'), opened('c')]
-    for (const row of rows) recorder.opened(row, [])
-    recorder.closed(closed(rows[0] as OpenedExchange), 'a', [])
-    await eventually(() => database.written.length === 4)
+  it('are written 10 ms after the group before them, a closing 10 ms after it came', async () => {
+    const { database, recorder, first } = await afterAGroup()
+    const row = opened('a')
+    recorder.opened(row, [], slow)
+    await vi.advanceTimersByTimeAsync(9)
+    await turns()
+    expect(database.groups).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    await turns()
+    expect(database.groups).toEqual([openings(row)])
+    await vi.advanceTimersByTimeAsync(50)
+    recorder.closed(closed(first), 'first', [])
+    await vi.advanceTimersByTimeAsync(9)
+    await turns()
+    expect(database.groups).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(1)
+    await turns()
+    expect(database.groups[1]).toEqual([`closed ${first.id}`])
+    expect(vi.getTimerCount()).toBe(1)
+    await recorder.close(1000)
+  })
+
+  it('go with an opening that has no others to gather with', async () => {
+    const { database, recorder, first } = await afterAGroup()
+    await vi.advanceTimersByTimeAsync(20)
+    recorder.closed(closed(first), 'first', [])
+    await turns()
+    expect(database.groups).toEqual([])
+    const next = opened('a')
+    recorder.opened(next, [], slow)
+    await turns()
+    expect(database.groups).toEqual([[`closed ${first.id}`, ...openings(next)]])
+    await recorder.close(1000)
+  })
+
+  it('do not keep an opening whose webhook is quick', async () => {
+    const { database, recorder } = await afterAGroup()
+    const [row, next, last] = [opened('a'), opened('b'), opened('c')]
+    recorder.opened(row, [], slow)
+    recorder.opened(next, [], { awaitedInMs: 14 })
+    await turns()
+    expect(database.groups).toEqual([openings(row, next)])
+    recorder.opened(last, [], { awaitedInMs: 15 })
+    await turns()
+    expect(database.groups).toHaveLength(1)
     await recorder.close(1000)
   })
 
   it('gather on when an answer asks for a row that is written', async () => {
-    const { database, recorder, others } = await withTwoUnderWay()
-    const [row] = others
-    const recording = recorder.opened(opened('c'), [])
+    const { database, recorder, first } = await afterAGroup()
+    const recording = recorder.opened(opened('a'), [], slow)
     await recording.onDisk()
-    recorder.closed(closed(row as OpenedExchange), 'a', [])
+    recorder.closed(closed(first), 'first', [])
     await recording.onDisk()
     await turns()
     expect(database.groups).toHaveLength(1)
     await recorder.close(1000)
   })
 
-  it('go with the next opening that comes alone', async () => {
-    const { database, recorder } = patient()
-    const [first, next] = [opened('a'), opened('b')]
-    await recorder.opened(first, []).onDisk()
-    recorder.closed(closed(first), 'a', [])
+  it('are written at once for the next exchange of their flow token, with those that come while it waits', async () => {
+    const { database, recorder } = await afterAGroup()
+    const [row, another] = [opened('a'), opened('a')]
+    recorder.opened(row, [], slow)
     await turns()
-    expect(database.groups).toHaveLength(1)
-    recorder.opened(next, [])
-    await eventually(() => database.groups.length === 2)
-    expect(database.groups[1]).toEqual([`closed ${first.id}`, `opened ${next.id}`])
+    const written = recorder.unsettled(workspaceId, 'a')
+    await new Promise(setImmediate)
+    recorder.opened(another, [], slow)
+    await written
+    expect(database.groups.flat()).toEqual(openings(row, another))
+    // Nobody waits for them any more, and an exchange of another token for nobody.
+    recorder.opened(opened('a'), [], slow)
+    expect(recorder.unsettled(workspaceId, 'b')).toBeUndefined()
+    await turns()
+    expect(database.groups.flat()).toHaveLength(2)
     await recorder.close(1000)
   })
 
-  it('are written at once for the next exchange of their flow token, and at the end', async () => {
-    const { database, spool, recorder } = patient()
-    const [first, next] = [opened('a'), opened('a')]
-    await recorder.opened(first, []).onDisk()
-    recorder.closed(closed(first), 'a', [])
-    await recorder.unsettled(workspaceId, 'a')
-    expect(database.groups).toHaveLength(2)
-    await recorder.opened(next, []).onDisk()
-    recorder.closed(closed(next), 'a', [])
+  it('are written at once with a completed form, and at the end', async () => {
+    const { database, spool, recorder, first } = await afterAGroup()
+    recorder.closed({ ...closed(first), completed: {} } as ClosedExchange, 'first', [])
     await turns()
+    expect(database.groups).toEqual([[`closed ${first.id}`]])
+    const row = opened('a')
+    recorder.opened(row, [], slow)
+    await turns()
+    expect(database.groups).toHaveLength(1)
     expect(await recorder.close(1000)).toBe(0)
-    expect(names(database.written)).toEqual([first, next].flatMap(({ id }) => [`opened ${id}`, `closed ${id}`]))
-    expect(spool.rows).toBe(0)
+    expect([database.groups[1], spool.rows]).toEqual([openings(row), 0])
   })
 
-  it('come to the disk where the database is away', async () => {
-    const { spool, recorder } = recorderOf(['takes', 'takes', 'hangs'], [], new Gathering(600_000))
-    const rows = [opened('a'), opened('b'), opened('c'), opened('d')]
-    for (const row of rows.slice(0, 2)) await recorder.opened(row, []).onDisk()
-    const answer = recorder.opened(rows[2] as OpenedExchange, [], 20).onDisk()
-    recorder.opened(rows[3] as OpenedExchange, [])
-    await answer
-    await eventually(() => spool.everSpooled.length === 2)
-    expect(names(spool.everSpooled)).toEqual(rows.slice(2).map(({ id }) => `opened ${id}`))
-    await recorder.close(10)
+  it('are written group by group when an answer waits for one of more than a group holds', async () => {
+    const { database, recorder } = await afterAGroup()
+    const recordings = Array.from({ length: 501 }, () => recorder.opened(opened('a'), [], slow))
+    await recordings.at(-1)?.onDisk()
+    expect(database.groups.map((group) => group.length)).toEqual([500, 1])
+    await recorder.close(1000)
   })
+})
+
+it('rows that gather come to the disk where the database is away, and to the database later', async () => {
+  const { database, spool, recorder } = recorderOf(['takes', 'gone'])
+  const rows = [opened('first'), opened('a'), opened('b')]
+  const [first, ...gathering] = rows.map((row) => recorder.opened(row, [], { awaitedInMs: 300 }))
+  await first?.onDisk()
+  await gathering[0]?.onDisk()
+  await eventually(() => new Set(names(database.written)).size === 3 && spool.rows === 0)
+  await recorder.close(1000)
 })
