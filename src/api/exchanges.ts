@@ -30,7 +30,7 @@ const exchangeBody = z.object({
     .string()
     .nullable()
     .describe(
-      '`interrupted` where the process died before the answer; `waited` or `in_flight` where Relevo itself had too much to do to ask the webhook; else null',
+      '`interrupted` where the process died before the end was written; `waited` or `in_flight` where Relevo itself had too much to do to ask the webhook; else null',
     ),
   flowToken: z.string().nullable().describe(cutInLists),
   flowId: z.string().nullable(),

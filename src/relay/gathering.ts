@@ -1,5 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 
+/** How long rows wait for others, ms. */
+const gatheringMs = 10
 /** What writing a group takes at most, mostly, ms. */
 const writingMs = 5
 
@@ -8,25 +10,20 @@ const writingMs = 5
  * a hurry for begins so long after the one before.
  */
 export class Gathering {
-  readonly #patienceMs: number
   /** performance.now(). */
   #begunAt = Number.NEGATIVE_INFINITY
   #dueAt = Number.POSITIVE_INFINITY
   #look: (() => void) | null = null
 
-  constructor(patienceMs = 10) {
-    this.#patienceMs = patienceMs
-  }
-
   /** An opening came; in so long an answer is likely to wait for it. With no other group shortly before there is nobody to gather with. */
   opening(awaitedInMs: number): void {
-    if (awaitedInMs < this.#patienceMs + writingMs) this.end()
-    else this.#endBy(this.#begunAt + this.#patienceMs)
+    if (awaitedInMs < gatheringMs + writingMs) this.end()
+    else this.#endBy(this.#begunAt + gatheringMs)
   }
 
   /** A row came that no answer will wait for. */
   afterthought(): void {
-    this.#endBy(performance.now() + this.#patienceMs)
+    this.#endBy(performance.now() + gatheringMs)
   }
 
   /** Somebody waits for a row: the group is due. */

@@ -104,8 +104,9 @@ export class Recorder {
   unsettled(workspaceId: WorkspaceId, flowToken: string): Promise<void> | undefined {
     if (this.#isDiverted || this.#writer.away) return undefined
     const token = `${workspaceId} ${flowToken}`
-    if (this.#queue.entries.some((entry) => entry.token === token)) this.#gathering.end()
-    return this.#tokens.none(token)
+    const written = this.#tokens.written(token)
+    if (written !== undefined && this.#queue.entries.some((entry) => entry.token === token)) this.#gathering.end()
+    return written
   }
 
   /** Takes over what processes that died left on the disk: it is written before anything new. Never throws. */
@@ -150,7 +151,8 @@ export class Recorder {
     const entry = entryOf(row, tokenName(row.row.workspaceId, flowToken), patienceMs, counted)
     this.#queue.push(entry)
     this.#gathering.afterthought()
-    if (this.#tokens.add(entry.token) || (row.kind === 'closed' && row.row.completed)) this.#gathering.end()
+    if (row.kind === 'closed' && row.row.completed) this.#gathering.end()
+    this.#tokens.add(entry.token)
     this.#unsafe++
     if (this.#queue.weight > memoryLimit) this.#makeRoom()
     this.#alarm.setFor(entry.halfAt)
@@ -162,14 +164,13 @@ export class Recorder {
   async #run(): Promise<void> {
     // Rows of calls that end in the same turn of the event loop go into one group.
     await new Promise(setImmediate)
-    const { signal } = this.#stopping
     let pause = retryMs.first
     while (this.#queue.length > 0 || this.#isDiverted) {
       if (!this.#isDiverted) await this.#gathering.ended()
       const written = await (this.#isDiverted ? this.#drain() : this.#writeNext())
       this.#tell()
-      if (!written && signal.aborted) break
-      if (!written) await delay(pause, undefined, { signal }).catch(() => undefined)
+      if (!written && this.#stopping.signal.aborted) break
+      if (!written) await delay(pause, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
       pause = written ? retryMs.first : Math.min(pause * 2, retryMs.last)
     }
     this.#running = null

@@ -1,5 +1,8 @@
 import type { RelayWebhook } from './directory.ts'
 
+/** What is longer says no more, and must not be remembered for long: one call that hangs among a hundred that are quick. */
+const longestMs = 30
+
 /** How long webhooks take lately, ms, whatever came of it. */
 export class ThinkingTimes {
   /** Of a webhook that was changed nothing is known. */
@@ -12,7 +15,8 @@ export class ThinkingTimes {
 
   /** The last calls count most: each an eighth. */
   add(webhook: RelayWebhook, ms: number): void {
-    const before = this.#times.get(webhook) ?? ms
-    this.#times.set(webhook, before + (ms - before) / 8)
+    const taken = Math.min(ms, longestMs)
+    const before = this.#times.get(webhook) ?? taken
+    this.#times.set(webhook, before + (taken - before) / 8)
   }
 }

@@ -1,31 +1,39 @@
 import { isSharedToken } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 
+interface Rows {
+  added: number
+  settled: number
+  /** In order of `upTo`: how many rows must be settled. */
+  readonly waits: { readonly upTo: number; readonly end: () => void }[]
+}
+
 /** Which flow tokens have rows on their way to the database, so that the token's next exchange can wait for them. */
 export class UnwrittenTokens {
-  readonly #tokens = new Map<string, { count: number; isAwaited: boolean; readonly none: PromiseWithResolvers<void> }>()
+  readonly #tokens = new Map<string, Rows>()
 
-  /** True: somebody waits for this token's rows, and so for this one. */
-  add(token: string | null): boolean {
-    if (token === null) return false
-    const unwritten = this.#tokens.get(token)
-    if (unwritten === undefined) this.#tokens.set(token, { count: 1, isAwaited: false, none: Promise.withResolvers() })
-    else unwritten.count++
-    return unwritten?.isAwaited ?? false
+  add(token: string | null): void {
+    if (token === null) return
+    const rows = this.#tokens.get(token)
+    if (rows === undefined) this.#tokens.set(token, { added: 1, settled: 0, waits: [] })
+    else rows.added++
   }
 
   settle(token: string | null): void {
-    const unwritten = token === null ? undefined : this.#tokens.get(token)
-    if (token === null || unwritten === undefined || --unwritten.count > 0) return
-    this.#tokens.delete(token)
-    unwritten.none.resolve()
+    const rows = token === null ? undefined : this.#tokens.get(token)
+    if (token === null || rows === undefined) return
+    rows.settled++
+    while ((rows.waits[0]?.upTo ?? Number.POSITIVE_INFINITY) <= rows.settled) rows.waits.shift()?.end()
+    if (rows.settled === rows.added) this.#tokens.delete(token)
   }
 
-  /** Undefined: none of its rows is on its way. Else somebody waits for them from here on. */
-  none(token: string): Promise<void> | undefined {
-    const unwritten = this.#tokens.get(token)
-    if (unwritten !== undefined) unwritten.isAwaited = true
-    return unwritten?.none.promise
+  /** Resolves when the rows that it has now are written; undefined: none of its rows is on its way. */
+  written(token: string): Promise<void> | undefined {
+    const rows = this.#tokens.get(token)
+    if (rows === undefined) return undefined
+    const { promise, resolve } = Promise.withResolvers<void>()
+    rows.waits.push({ upTo: rows.added, end: resolve })
+    return promise
   }
 }
 

@@ -234,6 +234,8 @@ describe('a recorder', () => {
       answers.push(recorder.opened(opened('mine'), toldTo(100, Buffer.alloc(740_000))).onDisk())
       answers.push(recorder.opened(opened('theirs'), []).onDisk())
       await Promise.all(answers)
+      const onDisk = [...database.written, ...spool.everSpooled].flatMap(({ deliveries }) => deliveries)
+      expect(new Set(onDisk.map(({ id }) => id)).size).toBe(100)
       const told = () => new Set(database.written.flatMap(({ deliveries }) => deliveries.map(({ id }) => id)))
       await eventually(() => told().size === 100 && spool.rows === 0)
       expect(new Set(names(database.written)).size).toBeGreaterThanOrEqual(42)
@@ -324,10 +326,16 @@ describe('rows that no answer waits for yet', () => {
     }
     expect(database.groups).toEqual([])
     const answer = recordings[1]?.onDisk()
+    // Another call's turn.
+    await Promise.resolve()
+    await Promise.resolve()
     const last = opened('d')
     recorder.opened(last, [], slow)
+    const timers = vi.getTimerCount()
     await answer
     expect(database.groups).toEqual([openings(...rows, last)])
+    // The alarm is left, and what was to end the gathering is not.
+    expect([timers, vi.getTimerCount()]).toEqual([1, 1])
     await recorder.close(1000)
   })
 
@@ -349,7 +357,6 @@ describe('rows that no answer waits for yet', () => {
     await vi.advanceTimersByTimeAsync(1)
     await turns()
     expect(database.groups[1]).toEqual([`closed ${first.id}`])
-    expect(vi.getTimerCount()).toBe(1)
     await recorder.close(1000)
   })
 
@@ -390,22 +397,41 @@ describe('rows that no answer waits for yet', () => {
     await recorder.close(1000)
   })
 
-  it('are written at once for the next exchange of their flow token, with those that come while it waits', async () => {
-    const { database, recorder } = await afterAGroup()
-    const [row, another] = [opened('a'), opened('a')]
+  it('are written when the first of them is due, whichever came first', async () => {
+    const { database, recorder, first } = await afterAGroup()
+    await vi.advanceTimersByTimeAsync(2)
+    recorder.closed(closed(first), 'first', [])
+    await vi.advanceTimersByTimeAsync(2)
+    const row = opened('a')
     recorder.opened(row, [], slow)
+    await vi.advanceTimersByTimeAsync(5)
     await turns()
-    const written = recorder.unsettled(workspaceId, 'a')
-    await new Promise(setImmediate)
-    recorder.opened(another, [], slow)
-    await written
-    expect(database.groups.flat()).toEqual(openings(row, another))
-    // Nobody waits for them any more, and an exchange of another token for nobody.
-    recorder.opened(opened('a'), [], slow)
-    expect(recorder.unsettled(workspaceId, 'b')).toBeUndefined()
+    expect(database.groups).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
     await turns()
-    expect(database.groups.flat()).toHaveLength(2)
+    expect(database.groups).toEqual([[`closed ${first.id}`, ...openings(row)]])
     await recorder.close(1000)
+  })
+
+  it('are written at once for the next exchange of their flow token, which waits for none that comes later', async () => {
+    const { database, recorder } = await afterAGroup(['takes', 'hangs'])
+    const [row, another, later] = [opened('a'), opened('a'), opened('a')]
+    recorder.opened(row, [], slow)
+    recorder.opened(another, [], slow)
+    await turns()
+    expect(database.groups).toEqual([])
+    const written = recorder.unsettled(workspaceId, 'a')
+    recorder.opened(opened('b'), [], slow)
+    await new Promise(setImmediate)
+    recorder.opened(later, [], slow)
+    await written
+    expect(database.groups[0]?.slice(0, 2)).toEqual(openings(row, another))
+    expect(database.groups).toHaveLength(1)
+    // Of a token that has none nobody waits.
+    expect(recorder.unsettled(workspaceId, 'c')).toBeUndefined()
+    await turns()
+    expect(database.groups).toHaveLength(1)
+    await recorder.close(10)
   })
 
   it('are written at once with a completed form, and at the end', async () => {
@@ -431,11 +457,13 @@ describe('rows that no answer waits for yet', () => {
 })
 
 it('rows that gather come to the disk where the database is away, and to the database later', async () => {
-  const { database, spool, recorder } = recorderOf(['takes', 'gone'])
-  const rows = [opened('first'), opened('a'), opened('b')]
-  const [first, ...gathering] = rows.map((row) => recorder.opened(row, [], { awaitedInMs: 300 }))
-  await first?.onDisk()
-  await gathering[0]?.onDisk()
+  const { database, spool, recorder } = recorderOf(['takes', 'gone', 'gone'])
+  const [first, ...rows] = [opened('first'), opened('a'), opened('b')]
+  await recorder.opened(first as OpenedExchange, []).onDisk()
+  const recordings = rows.map((row) => recorder.opened(row, [], { awaitedInMs: 300 }))
+  await recordings[0]?.onDisk()
+  await eventually(() => spool.everSpooled.length === 2)
+  expect(names(spool.everSpooled)).toEqual(rows.map(({ id }) => `opened ${id}`))
   await eventually(() => new Set(names(database.written)).size === 3 && spool.rows === 0)
   await recorder.close(1000)
 })
