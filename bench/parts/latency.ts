@@ -31,7 +31,7 @@ export const latency: Part = async function* (extent) {
 async function measureAll(surroundings: Surroundings, { warmUp, seconds }: Extent, known: number | null) {
   const relevo = await startLoaded(surroundings)
   await relevo.play(warmUp, 16)
-  const capacity = known ?? (await findCapacity(relevo, Math.min(15, seconds)))
+  const capacity = known ?? (await findCapacity(relevo, seconds))
   const loads: [string, () => Promise<Tally>][] = [
     ['one at a time', () => closedLoad(relevo.call, 1, seconds)],
     [`at 50 %, ${whole(capacity / 2)}/s`, () => openLoad(relevo.call, capacity / 2, seconds)],

@@ -91,6 +91,7 @@ export async function mixedRun(databaseUrl: string, plan: MixedPlan): Promise<Mi
     share = 0.3
     const found = plan.rate === null ? await findRate(serving, workspace, plan) : null
     const rate = plan.rate ?? found?.rate ?? Number.NaN
+    if (found !== null) await untilIdle(serving)
     deeds.clear()
     const idleBefore = await lookInside(serving.relevo, plan.walksHeap)
     const under = await underLoad(serving, workspace, { ...plan, rate })
@@ -125,14 +126,22 @@ async function addObservers({ api }: Workspace, url: string): Promise<void> {
   await api('POST', '/v1/webhooks', { name: 'Fallbacks', ...ofFallbacks })
 }
 
-/** As {@link MixedPlan.rate} says, by how busy both cores are under a load of which each machine bears more. */
+/** As {@link MixedPlan.rate} says, by how busy both cores are: under a load that any machine bears, then under what that allows, as more at once costs less each. */
 async function findRate(serving: Serving, workspace: Workspace, plan: MixedPlan): Promise<FoundRate> {
-  const trial = { ...plan, rate: 60, lookEverySeconds: 60 }
-  // What a process does for the first time is no measure.
-  await underLoad(serving, workspace, { ...trial, seconds: 20 })
-  const { relayLoad, coreLoads } = await underLoad(serving, workspace, { ...trial, seconds: 20 })
-  const [ofRelay, ofRig] = [(trial.rate * 0.5) / relayLoad, (trial.rate * 0.75) / (coreLoads[1] ?? Number.NaN)]
-  return { capacity: ofRelay * 2, isOfRig: ofRig < ofRelay, rate: ofRig < ofRelay ? ofRig : ofRelay }
+  let found: FoundRate = { rate: 60, capacity: Number.NaN, isOfRig: false }
+  for (let trial = 0; trial < 2; trial++) {
+    const { rate } = found
+    const { relayLoad, coreLoads } = await underLoad(serving, workspace, {
+      ...plan,
+      rate,
+      seconds: 30,
+      lookEverySeconds: 60,
+    })
+    const [ofRelay, ofRig] = [(rate * 0.5) / relayLoad, (rate * 0.75) / (coreLoads[1] ?? Number.NaN)]
+    const isOfRig = ofRig < ofRelay
+    found = { rate: isOfRig ? ofRig : ofRelay, capacity: ofRelay * 2, isOfRig }
+  }
+  return found
 }
 
 /** INIT, data_exchange and BACK at random, each of somebody new. */

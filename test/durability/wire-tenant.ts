@@ -33,3 +33,6 @@ server.listen(0, '127.0.0.1', () => {
   const address = server.address()
   console.log(`listening on http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`)
 })
+// Whoever started it may be killed.
+const parent = process.ppid
+setInterval(() => process.ppid !== parent && process.exit(), 1000).unref()
