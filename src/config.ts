@@ -125,11 +125,12 @@ const variables = {
     default: 'v25.0',
     meaning: 'version of the Graph API',
   },
-  DEADLINE_MS: { check: whole(100, 8000), default: '700', meaning: 'ms for a webhook to answer an exchange' },
+  DEADLINE_MS: { check: whole(1, 8000), default: '700', meaning: 'ms for a webhook to answer an exchange' },
   ENRICHMENT_BUDGET_MS: {
-    check: whole(1, 5000),
+    check: whole(0, 5000),
     default: '100',
-    meaning: 'ms to read client, conversation and flow response; past it the records are sent as null',
+    meaning:
+      'ms to read client, conversation and flow response; past it the records are sent as null. 0: nothing is read',
   },
   WEBHOOK_USER_AGENT: {
     check: z.string().regex(/^[\x20-\x7e]+$/, 'must be printable ASCII'),
@@ -152,7 +153,7 @@ const variables = {
     check: z.enum(roles),
     default: 'all',
     meaning:
-      "`relay`: Meta's calls; `api`: `/v1`; `worker`: asynchronous deliveries and upkeep; `all`: one process does everything. All but `all` need `DATABASE_URL`",
+      "`relay`: Meta's calls; `api`: `/v1`; `worker`: asynchronous deliveries and upkeep; `all`: one process does everything. Without `DATABASE_URL` those of one `DATA_DIR` share its database",
   },
   API_RATE_LIMIT: {
     check: whole(1, 1_000_000),
@@ -214,9 +215,6 @@ export function readConfig(environment: Environment = process.env): Config {
   if (given.DATABASE_URL === undefined) {
     if (given.DATABASE_DIRECT_URL !== undefined) faults.set('DATABASE_URL', 'is required with DATABASE_DIRECT_URL')
     if (given.DATABASE_BACKEND === 'citus') faults.set('DATABASE_URL', 'is required with DATABASE_BACKEND=citus')
-    // The processes of other roles must meet in one database, and keep it when one of them ends.
-    const role = read.data?.ROLE ?? given.ROLE
-    if (role !== 'all' && !faults.has('ROLE')) faults.set('DATABASE_URL', `is required with ROLE=${role}`)
   }
   if (given.DATABASE_URL !== undefined || faults.has('DATABASE_URL')) {
     for (const name of ['MASTER_KEY', 'ADMIN_TOKEN']) {

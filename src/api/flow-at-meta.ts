@@ -45,9 +45,11 @@ export const connect = workspaceOperation({
     const endpointUri = `${deps.publicUrl()}/api/whatsapp/flows/${wabaId}/${metaFlowId}/data`
     succeeded(await setEndpointUri(deps.graph, atMeta.access, endpointUri))
     const toldAt = new Date()
-    const told = succeeded(await readFlow(deps.graph, atMeta.access))
-    const body = await store(deps, workspaceId, atMeta, toldByMeta(told), toldAt)
-    if (told.endpointUri !== endpointUri) {
+    const told = await readFlow(deps.graph, atMeta.access)
+    // Meta took it, whether or not it can be asked what else that changed.
+    const changes = told.ok ? toldByMeta(told.value) : { endpointUri }
+    const body = await store(deps, workspaceId, atMeta, changes, toldAt)
+    if (told.ok && told.value.endpointUri !== endpointUri) {
       const extras = { status: 502, members: { metaCode: null, retryable: true } }
       throw new ApiError('graph_error', 'Meta took the endpoint URI, but names another one when asked', [], extras)
     }

@@ -48,6 +48,7 @@ const wabaInput = z.strictObject({
 const wabaChanges = z.strictObject({
   ...members,
   verification: z.enum(verifications).optional().describe('for the operator'),
+  verified: z.boolean().optional().describe('for the operator: the same as `verification`, which goes before it'),
   workspaceId: z
     .string()
     .regex(idPattern('workspace'), 'must be the id of a workspace')
@@ -126,7 +127,7 @@ export const get = workspaceOperation({
 export const update = workspaceOperation({
   summary: 'Change a WABA',
   description:
-    'Members that are left out stay as they are, null empties. `verification` and `workspaceId` are for the operator alone: the latter ' +
+    'Members that are left out stay as they are, null empties. `verification`, `verified` and `workspaceId` are for the operator alone: the last ' +
     'moves the WABA with its app secrets, flow keys, channels and flows; clients, conversations, flow responses and webhooks stay.',
   errors: ['already_exists'],
   example: { params: { wabaId: exampleWabaId }, body: { name: wabaExample.name }, answer: ok(wabaExample) },
@@ -141,7 +142,7 @@ export const update = workspaceOperation({
       const waba = await updateWaba(deps.database, workspaceId, wabaId, changes)
       await deps.configChanged(workspaceId)
       // What the operator says goes before what a token proves.
-      const proof = body.verification === undefined ? body.accessToken : null
+      const proof = changes.verified === undefined ? body.accessToken : null
       return ok(wabaBodyOf(await verifiedByToken(deps, workspaceId, waba, proof), workspaceId, deps))
     }
     if (!(await findWorkspace(deps.database, to)))
@@ -155,9 +156,10 @@ export const update = workspaceOperation({
   },
 })
 
-function refuseOperatorMembers({ verification, workspaceId }: WabaChanges): void {
-  if (verification !== undefined) throw new ApiError('forbidden', 'verification: this member is for the operator')
-  if (workspaceId !== undefined) throw new ApiError('forbidden', 'workspaceId: this member is for the operator')
+function refuseOperatorMembers(body: WabaChanges): void {
+  for (const name of ['verification', 'verified', 'workspaceId'] as const) {
+    if (body[name] !== undefined) throw new ApiError('forbidden', `${name}: this member is for the operator`)
+  }
 }
 
 function changesOf(body: WabaChanges, wabaId: string, workspaceId: WorkspaceId, deps: ApiDeps): WabaMembers {
@@ -166,7 +168,7 @@ function changesOf(body: WabaChanges, wabaId: string, workspaceId: WorkspaceId, 
   return {
     name,
     requireTokenSignature,
-    verified: verification && verification === 'verified',
+    verified: verification === undefined ? body.verified : verification === 'verified',
     accessTokenSealed: sealMember(seal, 'access_token', wabaId, body.accessToken),
     verifyTokenSealed: sealMember(seal, 'verify_token', wabaId, body.verifyToken),
   }

@@ -38,10 +38,12 @@ export const webhookInput = z.strictObject({
   breaker: members.breaker.default({ mode: 'on' }),
 })
 
-/** All but the secret, which is rotated. */
 export const webhookChanges = z
   .strictObject({
     ...members,
+    secret: text(255)
+      .nullable()
+      .describe('as `rotate-secret` changes it, with a day of grace; null: requests are not signed'),
     deliveriesDisabledAt: z.null().describe('has asynchronous deliveries made again that were stopped'),
   })
   .partial()

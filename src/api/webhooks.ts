@@ -107,8 +107,9 @@ export const get = workspaceOperation({
 export const update = workspaceOperation({
   summary: 'Change a webhook',
   description:
-    'Members that are left out stay as they are, null empties; `headers` are replaced as a whole. The secret is changed by a rotation. ' +
+    'Members that are left out stay as they are, null empties; `headers` are replaced as a whole, and `secret` is rotated with a day of grace. ' +
     'In force before the answer in this process, within a second in the others.',
+  errors: ['limit_reached'],
   example: { params: { id: webhookExample.id }, body: { timeoutMs: 650 }, answer: ok(webhookExample) },
   params: pathId('webhook'),
   body: webhookChanges,
@@ -116,10 +117,11 @@ export const update = workspaceOperation({
   check: requireCallable,
   async handle({ deps, workspaceId, params, body }) {
     await requireNamed(deps.database, workspaceId, { flowIds: body.flowIds })
-    const { headers, breaker, ...members } = body
+    const { headers, breaker, secret, ...members } = body
     const columns = headers === undefined ? {} : headerColumns(headers, params.id, deps, workspaceId)
     const changes = { ...members, ...columns, breakerMode: breaker?.mode }
-    const webhook = await updateWebhook(deps.database, workspaceId, params.id, changes)
+    const changed = await updateWebhook(deps.database, workspaceId, params.id, changes)
+    const webhook = secret === undefined ? changed : await rotate(deps, workspaceId, params.id, secret, day)
     await deps.configChanged(workspaceId)
     return ok(webhookBodyOf(webhook))
   },
@@ -138,6 +140,15 @@ export const remove = workspaceOperation({
 })
 
 const day = 86_400
+
+function rotate(deps: ApiDeps, workspaceId: WorkspaceId, id: string, secret: string | null, graceSeconds: number) {
+  const signingSecret = signingSecretRow(secret, deps, workspaceId)
+  return rotateSigningSecret(deps.database, workspaceId, id, {
+    signingSecret,
+    now: new Date(),
+    graceMs: graceSeconds * 1000,
+  })
+}
 
 export const rotateSecret = workspaceOperation({
   summary: 'Change the signing secret of a webhook',
@@ -163,11 +174,7 @@ export const rotateSecret = workspaceOperation({
   response: { 200: webhookBodyWithSecret },
   async handle({ deps, workspaceId, params, body }) {
     const { secret = generateWebhookSecret(), graceSeconds } = body
-    const webhook = await rotateSigningSecret(deps.database, workspaceId, params.id, {
-      signingSecret: signingSecretRow(secret, deps, workspaceId),
-      now: new Date(),
-      graceMs: graceSeconds * 1000,
-    })
+    const webhook = await rotate(deps, workspaceId, params.id, secret, graceSeconds)
     await deps.configChanged(workspaceId)
     return ok({ ...webhookBodyOf(webhook), secret })
   },

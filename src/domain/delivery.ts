@@ -56,7 +56,7 @@ export function nextAttemptAt(failures: number, now: Date, retryAfterMs: number 
 export function readRetryAfter(header: string | null, now: Date): number | null {
   if (header === null) return null
   const text = header.trim()
-  if (/^\d{1,9}$/.test(text)) return Number(text) * second
+  if (/^\d+$/.test(text)) return Number(text) * second
   // A date begins with a weekday's name; Date.parse alone would read much else as one.
   const at = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN
   return Number.isNaN(at) ? null : Math.max(0, at - now.getTime())

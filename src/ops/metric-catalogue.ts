@@ -232,7 +232,7 @@ export const catalogue = {
     type: 'counter',
     owner: 'meta webhooks',
     help: "Entries of Meta's webhooks that were not applied, by reason",
-    labels: { reason: ['unknown_waba', 'other_waba', 'unverified', 'signature'] },
+    labels: { reason: ['unknown_waba', 'unverified', 'signature'] },
   },
   metaEvents: {
     name: 'relevo_meta_events_total',

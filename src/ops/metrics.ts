@@ -6,7 +6,7 @@ import type { MetricsSnapshot } from './merged-metrics.ts'
 import { catalogue, type MetricFacts, mostFlowKeys } from './metric-catalogue.ts'
 
 /** Why an entry of Meta's webhook is not applied (contract.md §5). */
-export type MetaEntryDrop = 'unknown_waba' | 'other_waba' | 'unverified' | 'signature'
+export type MetaEntryDrop = 'unknown_waba' | 'unverified' | 'signature'
 
 export interface Metrics {
   /** Milliseconds from a call's arrival to its answer, once per call, whatever its outcome. */

@@ -111,8 +111,10 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       Buffer.from(buildEnvelope({ id, workspaceId, wabaId, now, request, flow, records, tokenSignature })),
     )
     const bytes = responder?.format === 'plain' ? plaintext : envelope()
-    const isUnsigned =
-      account.requireTokenSignature && tokenSignature !== 'verified' && !isBeforeSignatures(flow, request)
+    // Who signs at all must sign right, however old the flow.
+    const isWanting =
+      tokenSignature === 'invalid' || (tokenSignature === 'absent' && !isBeforeSignatures(flow, request))
+    const isUnsigned = account.requireTokenSignature && isWanting
     const refusal = isUnsigned ? unsignedText : closedText(flow, state, now)
     // Nobody is told of what nobody is asked.
     const told = refusal === null && observers.length > 0 ? observers : []

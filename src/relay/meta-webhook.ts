@@ -19,7 +19,7 @@ export interface MetaWebhookParts extends AdmissionRules {
 
 /** One POST of Meta, as received. */
 export interface MetaPost {
-  /** Named by the route of a tenant's own Meta app; null: any. */
+  /** Named by the route of a tenant's own Meta app: whose `verifyToken` Meta sends, and that of a WABA of the app. Null: the platform's. */
   readonly wabaId: string | null
   readonly body: Buffer
   readonly signature: string | undefined
@@ -72,20 +72,20 @@ export class MetaWebhook {
   }
 
   async #apply({ wabaId, body, signature }: MetaPost): Promise<number> {
-    const { signatureRequired, log } = this.#parts
+    const { directory, signatureRequired, log } = this.#parts
     // Not worth parsing: nothing can fit.
     if (signatureRequired && signature === undefined) return 401
+    if (wabaId !== null && directory.waba(wabaId) === null) return this.#refuse(['unknown_waba'])
     const admission = new Admission(this.#parts, body, signature)
     const drops: MetaEntryDrop[] = []
-    const fitsRoute = wabaId !== null && admission.of(wabaId)
-    if (typeof fitsRoute === 'string') return this.#refuse([fitsRoute])
     const text = decodeUtf8(body)
     const entries = text === null ? null : readMetaEntries(text)
     // What cannot be read names no WABA: whoever has signed it with none of ours is told no more than that.
-    if (entries === null) return fitsRoute || admission.isByPlatform || !signatureRequired ? 400 : 401
+    if (entries === null) return this.#isOurs(admission, wabaId) ? 400 : 401
     const admitted: AdmittedEntry[] = []
     for (const entry of entries) {
-      const account = wabaId === null || entry.wabaId === wabaId ? admission.of(entry.wabaId) : 'other_waba'
+      // Whatever the route names: one app has one address for all its WABAs (protocol.md 5.2).
+      const account = admission.of(entry.wabaId)
       if (typeof account === 'string') drops.push(account)
       else admitted.push({ account, entry })
     }
@@ -94,6 +94,11 @@ export class MetaWebhook {
     await this.#parts.events.apply(admitted)
     if (drops.length > 0) log.info({ dropped: drops.length, entries: entries.length }, "entries of Meta's were dropped")
     return 200
+  }
+
+  #isOurs(admission: Admission, wabaId: string | null): boolean {
+    if (admission.isByPlatform || !this.#parts.signatureRequired) return true
+    return wabaId !== null && typeof admission.of(wabaId) !== 'string'
   }
 
   #refuse(drops: readonly MetaEntryDrop[]): 401 {

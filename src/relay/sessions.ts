@@ -50,7 +50,7 @@ export function createSessions(database: Database, recorder: Recorder, budgetMs:
   return {
     load({ workspaceId, fallsBackToAnswers }, { flowToken, action, screen }) {
       if (flowToken === null || isSharedToken(flowToken)) return Promise.resolve(nothing)
-      if (reads.abandoned >= mostAbandoned) return Promise.resolve(late)
+      if (budgetMs === 0 || reads.abandoned >= mostAbandoned) return Promise.resolve(late)
       const query = { workspaceId, flowToken, action, screen }
       const written = recorder.unsettled(workspaceId, flowToken)
       if (written !== undefined) return loadOnceWritten(written, query, fallsBackToAnswers)

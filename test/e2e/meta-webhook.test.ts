@@ -176,18 +176,18 @@ describe('whose signature covers what', () => {
     expect((await postEvents(relevo, Buffer.alloc(3 * 1024 * 1024 + 1, 32), appSecret)).status).toBe(413)
   })
 
-  it('the route of a WABA takes entries of that WABA only', async () => {
+  it('the route of a WABA takes entries of all WABAs whose secret the signature fits: an app has one address', async () => {
     const secret = 'one-app-for-two-wabas'
     const one = await createAccount(relevo, { appSecrets: [secret] })
     const two = await createAccount(relevo, { appSecrets: [secret] })
     const body = bodyOf(entryOf(one.wabaId, messageChange()), entryOf(two.wabaId, messageChange()))
     expect((await postEvents(relevo, body, secret, { wabaId: one.wabaId })).status).toBe(200)
-    expect(await clientsOf(one)).toHaveLength(1)
-    expect(await clientsOf(two)).toEqual([])
-    const theirs = bodyOf(entryOf(two.wabaId, messageChange()))
+    expect([await clientsOf(one), await clientsOf(two)]).toMatchObject([{ length: 1 }, { length: 1 }])
+    const three = await createAccount(relevo, { appSecrets: ['another-app'] })
+    const theirs = bodyOf(entryOf(three.wabaId, messageChange()))
     expect((await postEvents(relevo, theirs, secret, { wabaId: one.wabaId })).status).toBe(401)
-    expect((await postEvents(relevo, theirs, secret)).status).toBe(200)
-    expect(await clientsOf(two)).toHaveLength(1)
+    expect((await postEvents(relevo, theirs, 'another-app', { wabaId: one.wabaId })).status).toBe(200)
+    expect(await clientsOf(three)).toHaveLength(1)
   })
 
   it('META_SIGNATURE=off takes all, verified or not', async () => {

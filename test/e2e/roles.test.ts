@@ -1,12 +1,14 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createApp } from '../../src/app.ts'
+import { livePostmaster } from '../../src/storage/embedded/postmaster.ts'
 import { printRoles, rolesRun } from '../durability/roles-run.ts'
 import { createTestDatabase } from '../support/database.ts'
+import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
 import { eventually } from '../support/eventually.ts'
-import { endProcesses } from '../support/process.ts'
+import { endProcesses, runRelevo } from '../support/process.ts'
 import { createAccount, createWebhook, startRelevo, type TestRelevo } from '../support/relevo.ts'
 import { startProxy } from '../support/tcp-proxy.ts'
 import { startTenant } from '../support/tenant.ts'
@@ -71,7 +73,8 @@ describe('a relay, an api and a worker', () => {
 })
 
 async function statusesOf({ url, config }: TestRelevo): Promise<Record<string, number>> {
-  const headers = { authorization: `Bearer ${config.ADMIN_TOKEN}` }
+  // RFC 9110: the scheme is in any case.
+  const headers = { authorization: `bearer ${config.ADMIN_TOKEN}` }
   const of = async (path: string) => (await fetch(url + path, { headers })).status
   return {
     exchange: await of('/api/whatsapp/flows/1/data'),
@@ -84,6 +87,28 @@ async function statusesOf({ url, config }: TestRelevo): Promise<Record<string, n
     metrics: await of('/metrics'),
   }
 }
+
+it('of one DATA_DIR, without DATABASE_URL, share its database, which ends with the last of them', {
+  timeout: 120_000,
+}, async () => {
+  const dataDir = await freshDataDir()
+  const start = (ROLE: string) => runRelevo(['serve'], { ROLE, DATA_DIR: dataDir, PORT: '0' })
+  const relay = start('relay')
+  const exchange = `${await relay.listening()}/api/whatsapp/flows/1/data`
+  const api = start('api')
+  const workspaces = `${await api.listening()}/v1/workspaces`
+  expect((await fetch(exchange)).status).toBe(405)
+  relay.child.kill('SIGTERM')
+  expect(await relay.ended()).toBe(0)
+  const adminToken = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim()
+  const headers = { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' }
+  const made = await fetch(workspaces, { method: 'POST', headers, body: '{"name":"Shop"}' })
+  expect(made.status).toBe(201)
+  api.child.kill('SIGTERM')
+  expect(await api.ended()).toBe(0)
+  expect(await livePostmaster(join(dataDir, 'postgresql'))).toBeUndefined()
+  await removeEmbedded(dataDir)
+})
 
 // `npm run soak:roles` does more of it.
 describe('under load', () => {

@@ -86,6 +86,8 @@ describe('requireTokenSignature', () => {
     await create(relevo, '/v1/flows', { ...flow, metaFlowId: '400', dataApiVersion: '4.0' }, account.token)
     tenant.next(reply({ screen: 'A', data: {} }))
     expect((await init('old', undefined, '3.0', '300')).status).toBe(200)
+    // A signature that is there must be right.
+    expect((await init('old', 'for.ge.d', '3.0', '300')).status).toBe(427)
     expect((await init('raised-since', undefined, '4.0', '300')).status).toBe(427)
     expect((await init('new', undefined, '3.0', '400')).status).toBe(427)
   })

@@ -55,6 +55,17 @@ describe('rotating a webhook’s secret, seen from the tenant', () => {
     await expectSigned('two', 'one', ['two', 'one'])
   })
 
+  it('a PATCH rotates too, with a day of grace, and does not return it; null ends signing', async () => {
+    const made = await createWebhook(relevo, account, tenant.url, { secret: 'first', active: false })
+    const patch = async (secret: string | null) => {
+      const answer = await relevo.api('PATCH', `/v1/webhooks/${made.id}`, { body: { secret }, token: account.token })
+      expect(answer.status).toBe(200)
+      expect(answer.body).not.toHaveProperty('secret')
+      return answer.body.signed
+    }
+    expect([await patch('second'), await patch(null)]).toEqual([true, false])
+  })
+
   it('rotated twice: both old ones sign, the newest of them in X-Webhook-Signature-Previous', async () => {
     // A shorter grace than the first one still has: the newest is the newest all the same.
     await rotate({ secret: 'three', graceSeconds: 600 })

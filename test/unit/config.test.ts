@@ -135,9 +135,9 @@ describe('a bad value', () => {
     ['OTEL_TRACES_SAMPLER_ARG', 'bad-value', 'must be a share from 0 to 1'],
     ['OTEL_TRACES_SAMPLER_ARG', '1.5', 'must be a share from 0 to 1'],
     ['DEADLINE_MS', 'bad-value', 'must be a whole number'],
-    ['DEADLINE_MS', '99', 'must be from 100 to 8000'],
-    ['DEADLINE_MS', '8001', 'must be from 100 to 8000'],
-    ['ENRICHMENT_BUDGET_MS', '0', 'must be from 1 to 5000'],
+    ['DEADLINE_MS', '0', 'must be from 1 to 8000'],
+    ['DEADLINE_MS', '8001', 'must be from 1 to 8000'],
+    ['ENRICHMENT_BUDGET_MS', '5001', 'must be from 0 to 5000'],
     ['ENRICHMENT_BUDGET_MS', '1e2', 'must be a whole number'],
     ['WEBHOOK_USER_AGENT', 'bad-value\n', 'must be printable ASCII'],
     ['WEBHOOK_ALLOW_HTTP', '1', 'must be one of true, false'],
@@ -186,19 +186,8 @@ describe('with DATABASE_URL', () => {
     expect(faultOf({ ...external, ADMIN_TOKEN: undefined })).toBe(`ADMIN_TOKEN ${required}`)
   })
 
-  it('is needed by every role that is not all, with what it needs', () => {
-    const required = 'is required with DATABASE_URL'
-    expect(faultOf({ ROLE: 'relay' }).split('; ')).toEqual([
-      'DATABASE_URL is required with ROLE=relay',
-      `MASTER_KEY ${required}`,
-      `ADMIN_TOKEN ${required}`,
-    ])
-    const { MASTER_KEY, ADMIN_TOKEN } = external
-    for (const ROLE of ['relay', 'api', 'worker']) {
-      expect(faultOf({ ROLE, MASTER_KEY, ADMIN_TOKEN })).toBe(`DATABASE_URL is required with ROLE=${ROLE}`)
-      expect(readConfig({ ...external, ROLE }).ROLE).toBe(ROLE)
-    }
-    expect(readConfig({ ROLE: 'all' }).ROLE).toBe('all')
+  it('is needed by no role', () => {
+    for (const ROLE of ['all', 'relay', 'api', 'worker']) expect(readConfig({ ROLE }).ROLE).toBe(ROLE)
   })
 
   it('DATABASE_DIRECT_URL names the same database, never that of embedded mode', () => {

@@ -38,6 +38,15 @@ describe('connect', () => {
     expect((await under.workspace.get(`/v1/flows/${id}`)).body.endpointUri).toBe('https://elsewhere.test/')
   })
 
+  test('succeeds though Meta cannot be asked afterwards', async () => {
+    const { wabaId } = await under.makeWaba()
+    const { id, metaFlowId } = await under.makeFlow(wabaId, { name: 'by hand' })
+    const endpointUri = `${publicUrl}/api/whatsapp/flows/${wabaId}/${metaFlowId}/data`
+    under.fake.next('GET /:id', refuse(2, { status: 500 }))
+    expect(await onFlow(id, 'connect')).toMatchObject({ status: 200, body: { endpointUri, name: 'by hand' } })
+    expect((await under.workspace.get(`/v1/flows/${id}`)).body.endpointUri).toBe(endpointUri)
+  })
+
   test('422 where Meta refuses, and nothing is stored', async () => {
     const { wabaId } = await under.makeWaba()
     const { id } = await under.makeFlow(wabaId)

@@ -32,6 +32,7 @@ test('makes a key pair, and says where Meta should call', async () => {
     endpointUri: `${publicUrl}/api/whatsapp/flows/${wabaId}/data`,
     publicKey: expect.stringMatching(/^-----BEGIN PUBLIC KEY-----\n/),
     verification: 'unverified',
+    verified: false,
     hasAccessToken: false,
     hasVerifyToken: false,
     requireTokenSignature: false,
@@ -178,7 +179,12 @@ describe('PATCH', () => {
     const { wabaId } = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
     const path = `/v1/wabas/${wabaId}`
     const other = await api.makeWorkspace()
-    for (const member of [{ verification: 'verified' }, { workspaceId: other.id }, { workspaceId: workspace.id }]) {
+    for (const member of [
+      { verification: 'verified' },
+      { verified: true },
+      { workspaceId: other.id },
+      { workspaceId: workspace.id },
+    ]) {
       const answer = await workspace.patch(path, { name: 'taken', ...member })
       expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } })
     }
@@ -187,6 +193,12 @@ describe('PATCH', () => {
     expect((await workspace.get(path)).body.verification).toBe('verified')
     expect((await operate('PATCH', path, { verification: 'unverified' })).body.verification).toBe('unverified')
     expect((await operate('PATCH', path, { verification: 'maybe' })).status).toBe(400)
+    expect((await operate('PATCH', path, { verified: true })).body).toMatchObject({
+      verification: 'verified',
+      verified: true,
+    })
+    expect((await operate('PATCH', path, { name: 'Kept' })).body.verified).toBe(true)
+    expect((await operate('PATCH', path, { verified: false })).body.verification).toBe('unverified')
   })
 
   test('404 for a WABA that is not there, and for one of another workspace', async () => {

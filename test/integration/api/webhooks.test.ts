@@ -158,10 +158,10 @@ describe('PATCH', () => {
     expect(await sealed()).toBeNull()
   })
 
-  test('400 for the secret, which is rotated, and for what a new webhook may not have either', async () => {
+  test('400 for what a new webhook may not have either', async () => {
     const { id } = await workspace.make('/v1/webhooks', webhookInput)
     const bad = [
-      [{ secret: 'canary-secret' }, 'secret'],
+      [{ secret: '' }, 'secret'],
       [{ url: 'http://tenant.test/' }, 'url'],
       [{ name: null }, 'name'],
       [{ events: [] }, 'events'],

@@ -28,6 +28,16 @@ it('asks no more where reads past their budget hold every connection: it would o
   expect(statements).toBe(exchangeConnections)
 })
 
+it('reads nothing where it has no time', async () => {
+  const unsafe = () => {
+    throw new Error('is not to be asked')
+  }
+  const database = { reads: { unsafe }, backend: 'postgres' } as unknown as Database
+  const recorder = { unsettled: () => undefined } as unknown as Recorder
+  const sessions = createSessions(database, recorder, 0, pino({ enabled: false }))
+  expect((await sessions.load(account, { flowToken: 'a', action: 'init', screen: null })).found).toBe('late')
+})
+
 it('reads what is asked for in one turn together, and what has waited for its row apart: little of its budget is left', async () => {
   const statements: string[][] = []
   const unsafe = async (_text: string, [asked]: [string]) => {
