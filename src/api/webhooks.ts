@@ -120,8 +120,9 @@ export const update = workspaceOperation({
     const { headers, breaker, secret, ...members } = body
     const columns = headers === undefined ? {} : headerColumns(headers, params.id, deps, workspaceId)
     const changes = { ...members, ...columns, breakerMode: breaker?.mode }
-    const changed = await updateWebhook(deps.database, workspaceId, params.id, changes)
-    const webhook = secret === undefined ? changed : await rotate(deps, workspaceId, params.id, secret, day)
+    // First: where it is refused nothing is changed.
+    if (secret !== undefined) await rotate(deps, workspaceId, params.id, secret, day)
+    const webhook = await updateWebhook(deps.database, workspaceId, params.id, changes)
     await deps.configChanged(workspaceId)
     return ok(webhookBodyOf(webhook))
   },

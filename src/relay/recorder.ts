@@ -42,9 +42,9 @@ export interface RecorderParts {
 }
 
 /**
- * Writes exchange rows in groups: what comes while one group is written makes the next, and what nobody waits for yet gathers. What the database does not acknowledge in
- * time goes to the spool on this machine's disk as well, and after it all that comes, in order, until the spool was written to the
- * database and is empty: docs/adr/0002-spool.md.
+ * Writes exchange rows in groups: what comes while one group is written makes the next, and what nobody waits for yet gathers. What the
+ * database does not acknowledge in time goes to the spool on this machine's disk as well, and after it all that comes, in order, until
+ * the spool was written to the database and is empty: docs/adr/0002-spool.md.
  */
 export class Recorder {
   readonly #log: Log
@@ -130,7 +130,7 @@ export class Recorder {
     this.#gathering.end()
     await within(spooledPatienceMs, this.#running)
     // What is on the disk already is as well written by the next process.
-    if (!this.#isDiverted) await within(timeoutMs - spooledPatienceMs, this.#running)
+    if (!this.#isDiverted) await within(Math.max(0, timeoutMs - spooledPatienceMs), this.#running)
     if (this.#unsafe > 0) this.#divert()
     await within(diskPatienceMs, this.#spooling)
     this.#alarm.clear()
