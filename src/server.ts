@@ -83,7 +83,9 @@ class Unanswered {
   }
 
   add(socket: Socket, response: ServerResponse): void {
-    const responses = this.#responses.get(socket) ?? new Set()
+    const earlier = this.#responses.get(socket)
+    // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
+    const responses = earlier !== undefined && earlier.size > 0 ? earlier : new Set<ServerResponse>()
     this.#responses.set(socket, responses.add(response))
     response.once('close', () => responses.delete(response))
     if (responses.size > this.#most) socket.destroy()

@@ -56,7 +56,7 @@ export class ExchangeLine {
   readonly #now: () => number
   readonly #nextTurn: (run: () => void) => void
   /** By workspace, served in turn: a busy one waits behind itself. A Map keeps the order of insertion. */
-  readonly #lanes = new Map<string, Entry[]>()
+  #lanes = new Map<string, Entry[]>()
   readonly #late: Entry[] = []
   #waiting = 0
   #underWay = 0
@@ -169,6 +169,8 @@ export class ExchangeLine {
     this.#decideOnConnections()
     if (this.#waiting > 0) this.#nextTurn(this.#turn)
     else {
+      // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
+      this.#lanes = new Map()
       this.#waitingSince = null
       this.#isSustained = false
     }

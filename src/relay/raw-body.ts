@@ -18,7 +18,7 @@ interface Upload {
 export class Uploads {
   readonly #mostBytes: number
   /** A Map keeps the order of insertion: the first is the oldest. */
-  readonly #open = new Map<IncomingMessage, Upload>()
+  #open = new Map<IncomingMessage, Upload>()
   #held = 0
 
   constructor(limit = mostBytes) {
@@ -36,6 +36,8 @@ export class Uploads {
     const end = (body: ReceivedBody) => {
       this.#hold(request, 0)
       this.#open.delete(request)
+      // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
+      if (this.#open.size === 0) this.#open = new Map()
       resolve(body)
     }
     this.#open.set(request, { held: 0, end })

@@ -71,7 +71,7 @@ class SessionReads {
   readonly #database: Database
   readonly #log: Log
   /** Apart by whether earlier answers are read too, and whether some of the budget is gone: that must not be short for others. */
-  readonly #gathering = new Map<string, Batch>()
+  readonly #gathering = new Map<string, Batch | undefined>()
   /** Statements that are past their budget and not done. */
   abandoned = 0
 
@@ -102,7 +102,8 @@ class SessionReads {
 
   #send(name: string): void {
     const batch = this.#gathering.get(name)
-    this.#gathering.delete(name)
+    // Not deleted: docs/adr/0009-what-dies-young.md.
+    this.#gathering.set(name, undefined)
     if (batch === undefined) return
     let isLate = false
     const timer = setTimeout(() => {

@@ -8,12 +8,17 @@ interface Rows {
   readonly waits: { readonly upTo: number; readonly end: () => void }[]
 }
 
+const renewedEvery = 512
+
 /** Which flow tokens have rows on their way to the database, so that the token's next exchange can wait for them. */
 export class UnwrittenTokens {
-  readonly #tokens = new Map<string, Rows>()
+  #tokens = new Map<string, Rows>()
+  #addedToMap = 0
 
   add(token: string | null): void {
     if (token === null) return
+    // A map that is old leaves old memory behind as its tokens come and go: docs/adr/0009-what-dies-young.md.
+    if (++this.#addedToMap % renewedEvery === 0) this.#tokens = new Map(this.#tokens)
     const rows = this.#tokens.get(token)
     if (rows === undefined) this.#tokens.set(token, { added: 1, settled: 0, waits: [] })
     else rows.added++
