@@ -25,7 +25,7 @@ import type { RelayWebhook } from './directory.ts'
 import type { AnswerEnding } from './ending.ts'
 import type { ExchangeLedger } from './ledger.ts'
 import type { Session, Sessions } from './sessions.ts'
-import { ThinkingTimes } from './thinking-times.ts'
+import { WebhookTimes } from './webhook-times.ts'
 
 /** An exchange that a webhook is to answer. */
 export interface Question {
@@ -72,7 +72,7 @@ interface Prepared {
 
 /** Enriches an exchange, asks the webhook that answers it, and makes the answer of what came back. */
 export function createForwarding(parts: ForwardParts): Forwarding {
-  const thinkingTimes = new ThinkingTimes()
+  const webhookTimes = new WebhookTimes()
 
   async function ask(question: Question): Promise<AnswerEnding> {
     const { ledger, request } = question
@@ -84,7 +84,7 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       envelope: bytes,
       flowResponse: state,
     }
-    const awaitedInMs = responder === null || refusal !== null ? 0 : thinkingTimes.of(responder)
+    const awaitedInMs = responder === null || refusal !== null ? 0 : webhookTimes.of(responder)
     ledger.open(found, deliveries, { patienceMs: responder?.timeoutMs ?? parts.deadlineMs, awaitedInMs })
     // protocol.md 1.7: 427 shows the text and closes the message's button.
     if (refusal !== null) return { outcome: 'token_refused', text: JSON.stringify({ error_msg: refusal }) }
@@ -154,7 +154,7 @@ export function createForwarding(parts: ForwardParts): Forwarding {
     const late = { listeners: parts.lateListeners, came: (ms: number) => ledger.late(ms) }
     const attempt = await sendAttempt(parts.dispatchers, request, late)
     ledger.watch.lap('webhook')
-    thinkingTimes.add(webhook, attempt.durationMs)
+    webhookTimes.add(webhook, attempt.durationMs)
     return attempt
   }
 

@@ -35,9 +35,8 @@ export class Uploads {
     const { promise, resolve } = Promise.withResolvers<ReceivedBody>()
     const end = (body: ReceivedBody) => {
       this.#hold(request, 0)
-      this.#open.delete(request)
       // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
-      if (this.#open.size === 0) this.#open = new Map()
+      if (this.#open.delete(request) && this.#open.size === 0) this.#open = new Map()
       resolve(body)
     }
     this.#open.set(request, { held: 0, end })

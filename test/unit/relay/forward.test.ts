@@ -12,7 +12,7 @@ import type { RelayWebhook } from '../../../src/relay/directory.ts'
 import { createForwarding, type Question } from '../../../src/relay/forward.ts'
 import type { Wait } from '../../../src/relay/row-queue.ts'
 import { Stopwatch } from '../../../src/relay/stopwatch.ts'
-import { ThinkingTimes } from '../../../src/relay/thinking-times.ts'
+import { WebhookTimes } from '../../../src/relay/webhook-times.ts'
 import { startGatekeeper } from '../delivery/gatekeeper-setup.ts'
 import { relayWebhook } from './samples.ts'
 
@@ -84,7 +84,7 @@ it('says of an opening when its answer is likely to wait for it: how long the we
 })
 
 it('knows how long a webhook takes by its last calls most', () => {
-  const times = new ThinkingTimes()
+  const times = new WebhookTimes()
   expect(times.of(relayWebhook)).toBe(0)
   times.add(relayWebhook, 2)
   times.add(relayWebhook, 10)

@@ -4,7 +4,7 @@ import type { RelayWebhook } from './directory.ts'
 const longestMs = 30
 
 /** How long webhooks take lately, ms, whatever came of it. */
-export class ThinkingTimes {
+export class WebhookTimes {
   /** Of a webhook that was changed nothing is known. */
   readonly #times = new WeakMap<RelayWebhook, number>()
 
