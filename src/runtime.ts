@@ -15,6 +15,9 @@ setFlagsFromString('--heap-growing-percent=150')
 /** Four threads that mark leave an exchange a fifth of a core that they share; marking on its own thread comes in steps of a few ms. */
 setFlagsFromString('--no-concurrent-marking')
 
+/** Else V8 makes objects old at once where those made in the same place once lived long, and each takes what it holds with it: a buffer is 8 kB. */
+setFlagsFromString('--no-allocation-site-pretenuring')
+
 registerHooks({
   resolve(specifier, context, nextResolve) {
     const url = ormFileUrl(specifier, context.parentURL)

@@ -1,5 +1,6 @@
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type BreakerMode, type BreakerState, breakerStates } from '../domain/webhook.ts'
+import { YoungMap } from '../ops/young.ts'
 import { type Admission, Breaker, type BreakerChange, type CallResult } from './breaker.ts'
 
 export interface GuardedWebhook {
@@ -44,7 +45,7 @@ const sweepEveryMs = 30_000
 export function createGatekeeper(options: { now: () => number; observer: GatekeeperObserver }): Gatekeeper {
   const { now, observer } = options
   const webhooks = new Map<string, Guarded>()
-  const inFlightByWorkspace = new Map<WorkspaceId, number>()
+  const inFlightByWorkspace = new YoungMap<WorkspaceId, number>()
   let sweptAt = now()
 
   /** Webhooks that stopped being called would otherwise stay for ever; once in 30 s a walk over them is nothing. */

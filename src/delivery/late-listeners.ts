@@ -1,3 +1,5 @@
+import { YoungMap } from '../ops/young.ts'
+
 /** How long a reply is listened for after its deadline, ms. */
 export const listenMs = 5000
 
@@ -14,27 +16,29 @@ export interface LateListener {
  * would let a webhook that hangs hold a connection for 5 s for each of its timeouts.
  */
 export class LateListeners {
-  readonly #byWebhook = new Map<string, Set<LateListener>>()
+  readonly #byWebhook = new YoungMap<string, LateListener[]>()
   #isClosed = false
 
   /** Takes a place of the webhook; false: none is free. */
   take(webhookId: string, listener: LateListener): boolean {
-    const listeners = this.#byWebhook.get(webhookId) ?? new Set()
-    if (this.#isClosed || listeners.size >= mostPerWebhook) return false
-    this.#byWebhook.set(webhookId, listeners.add(listener))
+    const listeners = this.#byWebhook.get(webhookId) ?? []
+    if (this.#isClosed || listeners.length >= mostPerWebhook) return false
+    listeners.push(listener)
+    this.#byWebhook.set(webhookId, listeners)
     return true
   }
 
   /** Gives the place back. */
   leave(webhookId: string, listener: LateListener): void {
     const listeners = this.#byWebhook.get(webhookId)
-    listeners?.delete(listener)
-    if (listeners?.size === 0) this.#byWebhook.delete(webhookId)
+    const at = listeners?.indexOf(listener) ?? -1
+    if (at >= 0) listeners?.splice(at, 1)
+    if (listeners?.length === 0) this.#byWebhook.delete(webhookId)
   }
 
   /** Stops all, and takes no more. */
   close(): void {
     this.#isClosed = true
-    for (const listener of [...this.#byWebhook.values()].flatMap((listeners) => [...listeners])) listener.stop()
+    for (const listener of [...this.#byWebhook.values()].flat()) listener.stop()
   }
 }

@@ -19,8 +19,9 @@ export class ConnectionPool implements RequestOwner {
   readonly #onEmpty: () => void
   /** The last used is the first to be used again, so that the others may idle out. */
   readonly #idle: Connection[] = []
-  readonly #busy = new Set<PendingRequest>()
-  readonly #waiting = new Set<PendingRequest>()
+  /** Few at a time, and no Set, that leaves old memory behind: docs/adr/0009-what-dies-young.md. */
+  readonly #busy: PendingRequest[] = []
+  readonly #waiting: PendingRequest[] = []
   #isClosed = false
 
   /** `onEmpty` is called when the last connection is gone and no request is left. */
@@ -33,8 +34,8 @@ export class ConnectionPool implements RequestOwner {
   send(request: EgressRequest, handler: ResponseHandler): Abort {
     const pending = new PendingRequest(request, handler, this)
     if (this.#isClosed) pending.fail(new PoolClosed())
-    else if (this.#busy.size < maxConnections) this.#start(pending)
-    else this.#waiting.add(pending)
+    else if (this.#busy.length < maxConnections) this.#start(pending)
+    else this.#waiting.push(pending)
     return () => this.#abort(pending)
   }
 
@@ -42,8 +43,7 @@ export class ConnectionPool implements RequestOwner {
   close(): void {
     this.#isClosed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()
-    for (const pending of this.#waiting) pending.fail(new PoolClosed())
-    this.#waiting.clear()
+    for (const pending of this.#waiting.splice(0)) pending.fail(new PoolClosed())
     this.#reportIfEmpty()
   }
 
@@ -62,7 +62,7 @@ export class ConnectionPool implements RequestOwner {
   }
 
   release(pending: PendingRequest, reusable: boolean): void {
-    if (!this.#busy.delete(pending)) return
+    if (!remove(this.#busy, pending)) return
     const { connection } = pending
     if (connection !== null && reusable && connection.isYoung && !this.#isClosed) this.#idle.push(connection)
     else connection?.destroy()
@@ -71,7 +71,7 @@ export class ConnectionPool implements RequestOwner {
   }
 
   #start(pending: PendingRequest): void {
-    this.#busy.add(pending)
+    this.#busy.push(pending)
     pending.start(this.#takeYoung() ?? this.#connect())
   }
 
@@ -85,28 +85,31 @@ export class ConnectionPool implements RequestOwner {
   }
 
   #startNext(): void {
-    const [next] = this.#waiting
-    if (next === undefined) return
-    this.#waiting.delete(next)
-    this.#start(next)
+    const next = this.#waiting.shift()
+    if (next !== undefined) this.#start(next)
   }
 
   #abort(pending: PendingRequest): void {
     pending.silence()
-    this.#waiting.delete(pending)
+    remove(this.#waiting, pending)
     this.release(pending, false)
   }
 
   /** A connection in use reports its end through its request. */
   #forget(connection: Connection): void {
-    const at = this.#idle.indexOf(connection)
-    if (at < 0) return
-    this.#idle.splice(at, 1)
+    if (!remove(this.#idle, connection)) return
     connection.destroy()
     this.#reportIfEmpty()
   }
 
   #reportIfEmpty(): void {
-    if (this.#idle.length + this.#busy.size + this.#waiting.size === 0) this.#onEmpty()
+    if (this.#idle.length + this.#busy.length + this.#waiting.length === 0) this.#onEmpty()
   }
+}
+
+/** False: it was not there. */
+function remove<T>(list: T[], member: T): boolean {
+  const at = list.indexOf(member)
+  if (at >= 0) list.splice(at, 1)
+  return at >= 0
 }

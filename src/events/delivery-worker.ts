@@ -3,6 +3,7 @@ import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Traces } from '../ops/traces.ts'
 import { within } from '../ops/within.ts'
+import { YoungSet } from '../ops/young.ts'
 import { type Database, StorageError, statementsOf, storing } from '../storage/database.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
@@ -61,7 +62,7 @@ export class DeliveryWorker {
   readonly #run: ReturnType<typeof createAttemptRunner>
   readonly #now: () => number
   readonly #taken: TakenAlarms
-  readonly #underWay = new Set<Promise<void>>()
+  readonly #underWay = new YoungSet<Promise<void>>()
   readonly #stopping = new AbortController()
   /** Each kind of alarm is looked for on its own: a look past a hundred thousand that wait must not hold up new ones. */
   readonly #looks: Readonly<Record<AlarmPlace, PacedLook>>

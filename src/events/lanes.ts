@@ -1,3 +1,4 @@
+import { YoungMap } from '../ops/young.ts'
 import type { RungAlarm } from './queue.ts'
 
 /** Attempts under way at once: in this process, and of them to one webhook that answers well, and to any other. */
@@ -22,7 +23,7 @@ interface Lane {
  * of dead webhooks to take the places of those that live.
  */
 export class Lanes {
-  readonly #lanes = new Map<string, Lane>()
+  readonly #lanes = new YoungMap<string, Lane>()
   #held = 0
   #underWay = 0
 

@@ -1,4 +1,5 @@
 import { asynchronousDeadlineMs } from '../domain/delivery.ts'
+import { YoungMap } from '../ops/young.ts'
 import { leaseMs, type RungAlarm } from './queue.ts'
 
 /** How long after its alarm was taken an attempt may begin, ms: it ends, and is written, before the alarm rings for another process. */
@@ -17,7 +18,7 @@ interface Taken {
  */
 export class TakenAlarms {
   readonly #now: () => number
-  readonly #taken = new Map<string, Taken>()
+  readonly #taken = new YoungMap<string, Taken>()
 
   /** `now`: ms of a monotonic clock. */
   constructor(now: () => number) {

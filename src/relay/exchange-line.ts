@@ -1,3 +1,5 @@
+import { YoungMap } from '../ops/young.ts'
+
 /** Why an exchange is not put to its webhook: it waited too long for its turn, or too many are under way. */
 export type ShedReason = 'waited' | 'in_flight'
 
@@ -56,7 +58,7 @@ export class ExchangeLine {
   readonly #now: () => number
   readonly #nextTurn: (run: () => void) => void
   /** By workspace, served in turn: a busy one waits behind itself. A Map keeps the order of insertion. */
-  #lanes = new Map<string, Entry[]>()
+  readonly #lanes = new YoungMap<string, Entry[]>()
   readonly #late: Entry[] = []
   #waiting = 0
   #underWay = 0
@@ -169,8 +171,6 @@ export class ExchangeLine {
     this.#decideOnConnections()
     if (this.#waiting > 0) this.#nextTurn(this.#turn)
     else {
-      // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
-      this.#lanes = new Map()
       this.#waitingSince = null
       this.#isSustained = false
     }
@@ -209,7 +209,9 @@ export class ExchangeLine {
   }
 
   #takeFromLane(): Entry | undefined {
-    const [workspaceId, lane] = this.#lanes.entries().next().value ?? ['', []]
+    const [first] = this.#lanes
+    if (first === undefined) return undefined
+    const [workspaceId, lane] = first
     const entry = lane.shift()
     this.#lanes.delete(workspaceId)
     if (lane.length > 0) this.#lanes.set(workspaceId, lane)

@@ -19,7 +19,7 @@ import type { FlowWatch } from './flow-watch.ts'
 import type { Forwarding } from './forward.ts'
 import { ExchangeLedger } from './ledger.ts'
 import type { Recorder } from './recorder.ts'
-import { type MetaAnswer, Repeats } from './repeats.ts'
+import { type Earlier, type MetaAnswer, Repeats } from './repeats.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { unaskedEnding } from './unasked.ts'
 
@@ -52,9 +52,6 @@ export interface ExchangeParts {
   readonly platformAppSecrets: readonly string[]
   readonly signatureRequired: boolean
 }
-
-/** Facts of a call that its repetition is recorded with. */
-type CallFacts = FlowRequest
 
 const active = '{"data":{"status":"active"}}'
 const refused = (outcome: Refusal): MetaAnswer => ({ status: outcomes[outcome].status, body: '' })
@@ -205,11 +202,7 @@ export class Exchange {
     return { outcome: 'answered_locally', text: acknowledged }
   }
 
-  async #repeat(
-    earlier: { answer: Promise<MetaAnswer>; facts: CallFacts },
-    account: Account,
-    watch: Stopwatch,
-  ): Promise<MetaAnswer> {
+  async #repeat(earlier: Earlier, account: Account, watch: Stopwatch): Promise<MetaAnswer> {
     const ledger = this.#ledger(account, watch, earlier.facts)
     const answer = await earlier.answer
     await ledger.end({ outcome: 'repeated', text: null })

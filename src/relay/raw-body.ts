@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { YoungMap } from '../ops/young.ts'
 
 /** So many times the limit is read and thrown away before the 413, because a sender that is still sending would not see it. */
 const drainedTimes = 4
@@ -18,7 +19,7 @@ interface Upload {
 export class Uploads {
   readonly #mostBytes: number
   /** A Map keeps the order of insertion: the first is the oldest. */
-  #open = new Map<IncomingMessage, Upload>()
+  readonly #open = new YoungMap<IncomingMessage, Upload>()
   #held = 0
 
   constructor(limit = mostBytes) {
@@ -35,8 +36,7 @@ export class Uploads {
     const { promise, resolve } = Promise.withResolvers<ReceivedBody>()
     const end = (body: ReceivedBody) => {
       this.#hold(request, 0)
-      // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
-      if (this.#open.delete(request) && this.#open.size === 0) this.#open = new Map()
+      this.#open.delete(request)
       resolve(body)
     }
     this.#open.set(request, { held: 0, end })

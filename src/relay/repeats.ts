@@ -1,11 +1,11 @@
 import { sha256 } from '../crypto/digest.ts'
 import type { SealedRequest } from '../crypto/flow-cipher.ts'
 import { type FlowRequest, withoutContents } from '../domain/exchange.ts'
+import { YoungMap } from '../ops/young.ts'
+import { AnswerPages } from './answer-pages.ts'
 
 /** How long a call's answer is kept for a repetition, ms: contract.md §3. */
 const keptMs = 10 * 60 * 1000
-/** What all kept answers and their facts may weigh, in characters, and how many they may be. */
-const limits = { characters: 32 * 1024 * 1024, count: 50_000 }
 
 /** What goes back to Meta: a status and base64 text, or an empty body. */
 export interface MetaAnswer {
@@ -13,11 +13,10 @@ export interface MetaAnswer {
   readonly body: string
 }
 
-interface Kept {
+/** The first call of a name: its answer, which may be still to come, and what its repetitions are recorded with. */
+export interface Earlier {
   readonly answer: Promise<MetaAnswer>
   readonly facts: FlowRequest
-  readonly until: number
-  characters: number
 }
 
 /**
@@ -25,12 +24,9 @@ interface Kept {
  * another answer under the same AES key and inverted IV would be GCM nonce reuse.
  */
 export class Repeats {
-  readonly #kept = new Map<string, Kept>()
-  /** In the order of insertion. One walk that goes on: each from the start passes all that was deleted since the Map last grew, up to 100 µs of it. */
-  #walk = this.#kept.entries()
-  #oldest: [string, Kept] | undefined
+  readonly #toCome = new YoungMap<string, Earlier>()
+  readonly #kept = new AnswerPages()
   readonly #now: () => number
-  #characters = 0
 
   /** `now`: monotonic milliseconds. */
   constructor(now: () => number) {
@@ -45,60 +41,33 @@ export class Repeats {
     )
   }
 
-  find(name: string): { readonly answer: Promise<MetaAnswer>; readonly facts: FlowRequest } | null {
-    const kept = this.#kept.get(name)
-    return kept === undefined || kept.until <= this.#now() ? null : kept
+  find(name: string): Earlier | null {
+    const toCome = this.#toCome.get(name)
+    if (toCome !== undefined) return toCome
+    const kept = this.#kept.find(name, this.#now())
+    if (kept === null) return null
+    const { status, body, facts } = kept
+    return { answer: Promise.resolve({ status, body }), facts }
   }
 
   /** Keeps the answer to come. Whoever finds it is handed the request's facts, without its contents: these can be a megabyte. */
   keep(name: string, answer: Promise<MetaAnswer>, request: FlowRequest): void {
-    this.#drop(name)
-    const facts = withoutContents(request)
-    const kept = { answer, facts, until: this.#now() + keptMs, characters: 0 }
-    this.#kept.set(name, kept)
+    const earlier = { answer, facts: withoutContents(request) }
+    const until = this.#now() + keptMs
+    this.#toCome.set(name, earlier)
+    const isStillIts = () => this.#toCome.get(name) === earlier
     answer.then(
-      ({ body }) => {
-        if (this.#kept.get(name) !== kept) return
-        kept.characters = body.length + lengthOf(facts)
-        this.#characters += kept.characters
-        this.#trim()
+      ({ status, body }) => {
+        if (!isStillIts()) return
+        this.#toCome.delete(name)
+        this.#kept.add(name, { status, body, facts: earlier.facts }, until, this.#now())
       },
-      () => this.#drop(name),
+      () => isStillIts() && this.#toCome.delete(name),
     )
   }
 
+  /** Answers to come among them. */
   get size(): number {
-    return this.#kept.size
+    return this.#toCome.size + this.#kept.size
   }
-
-  #trim(): void {
-    for (let oldest = this.#findOldest(); oldest !== undefined; oldest = this.#findOldest()) {
-      const [name, { until }] = oldest
-      const full = this.#characters > limits.characters || this.#kept.size > limits.count
-      if (!full && until > this.#now()) return
-      this.#drop(name)
-    }
-  }
-
-  #findOldest(): [string, Kept] | undefined {
-    while (this.#oldest === undefined || this.#kept.get(this.#oldest[0]) !== this.#oldest[1]) {
-      this.#oldest = this.#walk.next().value
-      if (this.#oldest !== undefined) continue
-      // A walk that came to its end yields nothing any more, whatever is kept later.
-      this.#walk = this.#kept.entries()
-      if (this.#kept.size === 0) return undefined
-    }
-    return this.#oldest
-  }
-
-  #drop(name: string): void {
-    this.#characters -= this.#kept.get(name)?.characters ?? 0
-    this.#kept.delete(name)
-  }
-}
-
-/** A phone may write a megabyte into any of these. */
-function lengthOf(facts: FlowRequest): number {
-  const version = 'version' in facts ? facts.version : null
-  return [facts.action, facts.screen, facts.flowToken, version].reduce((sum, text) => sum + (text?.length ?? 0), 0)
 }

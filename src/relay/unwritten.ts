@@ -1,5 +1,6 @@
 import { isSharedToken } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
+import { YoungMap } from '../ops/young.ts'
 
 interface Rows {
   added: number
@@ -8,18 +9,12 @@ interface Rows {
   readonly waits: { readonly upTo: number; readonly end: () => void }[]
 }
 
-/** A map that is made anew after so many tokens has not grown old: some 0.3 s of a busy process. */
-const renewedEvery = 512
-
 /** Which flow tokens have rows on their way to the database, so that the token's next exchange can wait for them. */
 export class UnwrittenTokens {
-  #tokens = new Map<string, Rows>()
-  #addedToMap = 0
+  readonly #tokens = new YoungMap<string, Rows>()
 
   add(token: string | null): void {
     if (token === null) return
-    // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
-    if (++this.#addedToMap % renewedEvery === 0) this.#tokens = new Map(this.#tokens)
     const rows = this.#tokens.get(token)
     if (rows === undefined) this.#tokens.set(token, { added: 1, settled: 0, waits: [] })
     else rows.added++

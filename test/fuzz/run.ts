@@ -50,11 +50,11 @@ const fewToReachAll = 200
 const mostShrinks = 400
 
 /**
- * What may be more on the heap at the end than when it was warm, bytes. Repeats keep the answers of 10 minutes, at most 50,000 (contract.md
- * §3): 0.54 kB each, measured, and more where a flow token is long. The rest is for compiled code, pools and counters; a leak of one envelope
+ * What may be more in memory at the end than when it was warm, bytes. Repeats keep the answers of 10 minutes, at most 32 MiB of them (contract.md
+ * §3): some 0.6 kB each, and more where a flow token is long. The rest is for compiled code, pools and counters; a leak of one envelope
  * a case would be 20 MB in 20,000 cases.
  */
-const allowance = { base: 16 * 1024 * 1024, keptAnswer: 1000, mostKept: 50_000 }
+const allowance = { base: 16 * 1024 * 1024, keptAnswer: 1000, keptAnswers: 32 * 1024 * 1024 }
 
 /** Runs one target on a Relevo of its own, which is closed at the end. */
 export async function fuzz(kind: TargetKind, database: TestDatabase, options: FuzzOptions): Promise<Report> {
@@ -93,7 +93,7 @@ async function fuzzIn(world: World, kind: TargetKind, options: FuzzOptions, foun
   const perSecond = (tally.cases - warm) / ((performance.now() - startedAt) / 1000)
   found.push(...(await trouble(() => endWell(world, target))))
   const after = heapAfterCollection()
-  const kept = kind.leavesAnswers ? Math.min(tally.cases, allowance.mostKept) * allowance.keptAnswer : 0
+  const kept = kind.leavesAnswers ? Math.min(tally.cases * allowance.keptAnswer, allowance.keptAnswers) : 0
   const mayGrow = allowance.base + kept
   if (after - before > mayGrow) found.push(loose(`the heap grew by ${((after - before) / 1e6).toFixed(1)} MB`))
   const missed = options.cases < fewToReachAll ? [] : kind.reaches.filter((ending) => !tally.endings.has(ending))
