@@ -56,9 +56,10 @@ export class ConnectionPool implements RequestOwner {
     }
   }
 
+  /** It is among the busy already. */
   restart(pending: PendingRequest): void {
     pending.connection?.destroy()
-    this.#start(pending)
+    pending.start(this.#takeYoung() ?? this.#connect())
   }
 
   release(pending: PendingRequest, reusable: boolean): void {
