@@ -5,8 +5,8 @@ import { GCProfiler, queryObjects } from 'node:v8'
 import { Repeats } from '../../src/relay/repeats.ts'
 
 // Preloaded into a Relevo that is measured (`NODE_OPTIONS=--import …`), so that nothing of it is in the product: on SIGWINCH it prints one line of what
-// is in the process, on SIGIO also what only a walk over the whole heap can count. Only the walk collects: a collection that is asked for stands still for
-// 0.3 s, and makes V8 collect every 1.5 s for a minute.
+// is in the process, on SIGIO also what only a walk over the whole heap can count. Only the walk collects, and stands still for 0.1 to
+// 0.3 s: a load that is measured rests meanwhile.
 
 export type Peer = 'meta' | 'database' | 'tenant' | 'observers' | 'others'
 

@@ -76,9 +76,9 @@ export function latenessOf({ log, calls, deeds }: MixedReport): Lateness {
   }
 }
 
-/** What grows by the hour after the warm-up, with standard errors. */
-export function growthOf({ samples, startedAt, warmUpSeconds }: MixedReport) {
-  const warm = samples.filter(({ askedAt }) => askedAt >= startedAt + warmUpSeconds * 1000)
+/** What grows by the hour after the warm-up, by what was there when the load rested, with standard errors. */
+export function growthOf({ rests, startedAt, warmUpSeconds }: MixedReport) {
+  const warm = rests.filter(({ askedAt }) => askedAt >= startedAt + warmUpSeconds * 1000)
   const perHour = (of: (sample: Sample) => number | null) =>
     slopeOf(
       warm.flatMap((sample) => {
@@ -87,7 +87,7 @@ export function growthOf({ samples, startedAt, warmUpSeconds }: MixedReport) {
       }),
     )
   return {
-    samples: warm.length,
+    rests: warm.length,
     heapMB: perHour(({ heapBytes }) => (heapBytes === null ? null : heapBytes / 1e6)),
     externalMB: perHour(({ externalBytes }) => externalBytes / 1e6),
     residentMB: perHour(({ residentBytes }) => residentBytes / 1e6),
@@ -103,7 +103,7 @@ export function growthOf({ samples, startedAt, warmUpSeconds }: MixedReport) {
 
 /** What there is ever more of: beyond chance, and more than one in six minutes. The heap has a bound of its own. */
 export function growing(report: MixedReport): string[] {
-  const { samples: _, heapMB, externalMB, residentMB, keptAnswers, ...counts } = growthOf(report)
+  const { rests: _, heapMB, externalMB, residentMB, keptAnswers, ...counts } = growthOf(report)
   const isGrowing = ({ slope, standardError }: Slope) => slope - 3 * standardError > 10
   return Object.entries(counts).flatMap(([name, slope]) => (isGrowing(slope) ? [name] : []))
 }
@@ -120,7 +120,8 @@ export function printMixed(report: MixedReport): void {
   )
   console.log(`relay's CPU, cores        ${percent(relayLoad)}; ${coreLoads.map(percent).join(', ')} (by whomever)`)
   console.log(`CPU of an exchange        ${((relayLoad * 1000) / rate).toFixed(2)} ms, its deliveries included`)
-  const { latency, planned, sent, lost, notSent, lagMs } = summary
+  const { planned, sent, lost, notSent, lagMs } = summary
+  const latency = figuresOf([...report.calls.values()].map(({ sentAt, answeredAt }) => answeredAt - sentAt))
   console.log(`exchanges                 ${sent} of ${planned} sent, ${notSent} not sent, ${lost} without an answer`)
   console.log(
     `latency p50, p99, max     ${ms(latency.p50)}, ${ms(latency.p99)}, ${ms(latency.max)}; generator late by ${ms(lagMs)}`,
@@ -156,14 +157,19 @@ function printLateness({ attempt, sealed, fromTenant, fromMeta, early }: Latenes
 }
 
 function printInside(report: MixedReport): void {
-  const { idleBefore, samples, idleAfter, startedAt } = report
+  const { idleBefore, samples, rests, idleAfter, startedAt } = report
   const every = Math.max(1, Math.floor(samples.length / 12))
   console.log(
     '   second   heap MB  external  resident   timers  listeners  kept answers  sockets of Meta, to tenant, observers, database, others',
   )
-  for (const sample of [idleBefore, ...samples.filter((_, at) => at % every === 0), idleAfter]) {
-    const second =
-      sample === idleBefore ? 'idle' : sample === idleAfter ? 'idle' : ((sample.askedAt - startedAt) / 1000).toFixed(0)
+  const secondOf = (sample: Sample) => ((sample.askedAt - startedAt) / 1000).toFixed(0)
+  const rows: (readonly [string, Sample])[] = [
+    ['idle', idleBefore],
+    ...samples.filter((_, at) => at % every === 0).map((sample) => [secondOf(sample), sample] as const),
+    ...rests.map((sample) => [`${secondOf(sample)} rest`, sample] as const),
+    ['idle', idleAfter],
+  ]
+  for (const [second, sample] of rows) {
     const megabytes = [sample.heapBytes, sample.externalBytes, sample.residentBytes].map((bytes) =>
       bytes === null ? '-' : (bytes / 1e6).toFixed(1),
     )
@@ -182,12 +188,11 @@ function printInside(report: MixedReport): void {
   }
   console.log(`living objects before     ${JSON.stringify(idleBefore.objects)}`)
   console.log(`living objects after      ${JSON.stringify(idleAfter.objects)}`)
-  const { samples: count, ...growth } = growthOf(report)
-  console.log(`growth per hour over ${count} looks after ${report.warmUpSeconds} s (± standard error)`)
+  const { rests: count, ...growth } = growthOf(report)
+  console.log(`growth per hour over ${count} rests after ${report.warmUpSeconds} s (± standard error)`)
   for (const [name, { slope, standardError }] of Object.entries(growth)) {
     console.log(`  ${name.padEnd(23)} ${slope.toFixed(2)} ± ${standardError.toFixed(2)}`)
   }
-  if (report.warmUpSeconds < 600) console.log('  answers are kept for 10 min: before that the heap grows by them')
 }
 
 const ms = (value: number) => `${value.toFixed(1)} ms`

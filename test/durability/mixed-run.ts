@@ -18,6 +18,8 @@ export interface MixedPlan {
   /** What is measured of memory, handles and timers is measured after these. */
   readonly warmUpSeconds: number
   readonly lookEverySeconds: number
+  /** After so many seconds of load it stops until nothing is under way, and the heap is collected and looked into. Null: never. */
+  readonly restEverySeconds: number | null
   /** Counts living objects before and after, which takes a slow machine many seconds. */
   readonly walksHeap: boolean
   /** Off: where the machine is too slow for the load, the breaker does not make something else of it. */
@@ -52,7 +54,7 @@ export interface MixedReport extends MixedPlan {
   readonly rate: number
   /** What the rate was found by; null where it was given. */
   readonly found: FoundRate | null
-  readonly summary: LoadSummary
+  readonly summary: Omit<LoadSummary, 'latency' | 'seconds'>
   readonly statuses: ReadonlyMap<number | null, number>
   readonly calls: ReadonlyMap<string, Call>
   readonly deeds: Deeds
@@ -60,9 +62,10 @@ export interface MixedReport extends MixedPlan {
   /** Of those who are told and not asked, by status. */
   readonly deliveries: Readonly<Record<string, number>>
   readonly attempts: number
-  /** Without load before it, under load, at the end without load. */
+  /** Without load before it, under load, when it rests, at the end without load. */
   readonly idleBefore: Sample
   readonly samples: readonly Sample[]
+  readonly rests: readonly Sample[]
   readonly idleAfter: Sample
   readonly startedAt: number
   readonly standstills: readonly Standstill[]
@@ -136,6 +139,7 @@ async function findRate(serving: Serving, workspace: Workspace, plan: MixedPlan)
       rate,
       seconds: 30,
       lookEverySeconds: 60,
+      restEverySeconds: null,
     })
     const [ofRelay, ofRig] = [(rate * 0.5) / relayLoad, (rate * 0.75) / (coreLoads[1] ?? Number.NaN)]
     const isOfRig = ofRig < ofRelay
@@ -167,19 +171,42 @@ async function underLoad(serving: Serving, { meta }: Workspace, plan: MixedPlan 
   }
   const [startedAt, coreLoads, endWatch] = [performance.now(), watchCores(), watchStandstills()]
   const cpuBefore = await serving.metric('process_cpu_seconds_total')
-  const looking = look(serving, plan, startedAt)
-  const summary = await runLoad({ client: meta, rate: plan.rate, seconds: plan.seconds, next })
-  const samples = await looking
+  const summary = { ...nothingSent(), problems: new Map<string, number>() }
+  const [samples, rests]: [Sample[], Sample[]] = [[], []]
+  const spanSeconds = plan.restEverySeconds ?? plan.seconds
+  for (let left = plan.seconds; left > 0; left -= spanSeconds) {
+    const seconds = Math.min(left, spanSeconds)
+    const looking = look(serving, plan.lookEverySeconds, seconds)
+    addTo(summary, await runLoad({ client: meta, rate: plan.rate, seconds, next }))
+    samples.push(...(await looking))
+    if (plan.restEverySeconds === null) continue
+    await untilIdle(serving)
+    rests.push(await lookInside(serving.relevo, true))
+  }
   const standstills = endWatch()
   const cpuSeconds = (await serving.metric('process_cpu_seconds_total')) - cpuBefore
   const relayLoad = cpuSeconds / ((performance.now() - startedAt) / 1000)
-  return { summary, calls, statuses, samples, startedAt, standstills, relayLoad, coreLoads: coreLoads() }
+  return { summary, calls, statuses, samples, rests, startedAt, standstills, relayLoad, coreLoads: coreLoads() }
 }
 
-async function look({ relevo }: Serving, plan: MixedPlan, startedAt: number): Promise<Sample[]> {
+const nothingSent = () => ({ planned: 0, sent: 0, right: 0, wrong: 0, fallback: 0, lost: 0, notSent: 0, lagMs: 0 })
+
+function addTo(
+  summary: { -readonly [K in keyof MixedReport['summary']]: MixedReport['summary'][K] },
+  span: LoadSummary,
+) {
+  for (const count of ['planned', 'sent', 'right', 'wrong', 'fallback', 'lost', 'notSent'] as const)
+    summary[count] += span[count]
+  summary.lagMs = Math.max(summary.lagMs, span.lagMs)
+  for (const [problem, times] of span.problems)
+    summary.problems.set(problem, (summary.problems.get(problem) ?? 0) + times)
+}
+
+async function look({ relevo }: Serving, everySeconds: number, seconds: number): Promise<Sample[]> {
   const samples: Sample[] = []
-  const endsAt = startedAt + plan.seconds * 1000
-  const everyMs = plan.lookEverySeconds * 1000
+  const startedAt = performance.now()
+  const endsAt = startedAt + seconds * 1000
+  const everyMs = everySeconds * 1000
   for (let due = startedAt + everyMs; due < endsAt - everyMs / 2; due += everyMs) {
     await delay(due - performance.now())
     samples.push(await lookInside(relevo))

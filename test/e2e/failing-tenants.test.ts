@@ -42,6 +42,7 @@ describe('a tenant of whose calls three tenths fail, each in another way', { tim
       seconds: 6,
       warmUpSeconds: 0,
       lookEverySeconds: 3,
+      restEverySeconds: null,
       walksHeap: false,
       breaker: 'off',
     } as const
