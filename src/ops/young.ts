@@ -47,10 +47,6 @@ export class YoungMap<K, V> {
 export class YoungSet<T> {
   readonly #members = new YoungMap<T, true>()
 
-  get size(): number {
-    return this.#members.size
-  }
-
   add(member: T): void {
     this.#members.set(member, true)
   }

@@ -65,7 +65,7 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     // Answers are kept for repetitions for ten minutes: before that what is outside the heap cannot but grow.
     const warmUpSeconds = seconds > 900 ? 620 : seconds / 2
     const lookEverySeconds = Math.max(1, Math.round(seconds / 60))
-    const restEverySeconds = Math.max(20, seconds / 15)
+    const restEverySeconds = Math.max(20, seconds / 30)
     const looks = { lookEverySeconds, restEverySeconds, walksHeap: true }
     const plan = { seconds, warmUpSeconds, ...looks, breaker: 'on' as const }
     const report = await mixedRun(databaseUrl, { ...plan, rate: givenRate === undefined ? null : Number(givenRate) })
