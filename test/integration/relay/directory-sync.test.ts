@@ -148,8 +148,11 @@ describe('a database that lost the tail of its changes', () => {
       create schema stand_in;
       create function stand_in.pg_postmaster_start_time() returns timestamptz language sql as $f$select timestamptz '2026-01-01'$f$;
       do $$ begin execute format('alter database %I set search_path = stand_in, pg_catalog, public', current_database()); end $$`)
+    // Made before anybody listens: its notification could be followed as late as after the first change that tells of itself to nobody.
+    const before = openDatabase({ url: made.url, directUrl: made.url, prepare: true })
+    const { id } = await createWorkspace(before, 'W')
+    await before.close()
     await withSync(20, never, async ({ database, directory }) => {
-      const { id } = await createWorkspace(database, 'W')
       await sql`insert into public.wabas (workspace_id, waba_id, verified) values (${id}, 'w1', true)`
       await setVersion(id, 5)
       await eventually(() => directory.waba('w1')?.verified === true)
