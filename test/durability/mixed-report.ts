@@ -14,7 +14,7 @@ export interface Agreement {
   readonly tooSlow: number
   /** Ended otherwise than what the tenant did makes an exchange end. */
   readonly unexplained: readonly string[]
-  /** In which seconds of the run the calls of both came, and how many. */
+  /** In which seconds of the run the calls of both came, and those without an answer, and how many. */
   readonly wrongInSecond: Readonly<Record<string, number>>
   /** Answered, and not in the log; in it more than once. */
   readonly lost: number
@@ -31,14 +31,16 @@ export function agreementOf({ log, deeds, calls, startedAt }: MixedReport): Agre
     return deed !== null && outcomeOf(deed) === row.outcome && isAsTold
   }
   const isTooSlow = (row: LoggedExchange) => row.outcome === 'timeout' && calls.get(row.flow_token)?.kind === 'fallback'
-  const secondOf = (row: LoggedExchange) => ((calls.get(row.flow_token)?.sentAt ?? Number.NaN) - startedAt) / 1000
+  const secondOf = (sentAt = Number.NaN) => ((sentAt - startedAt) / 1000).toFixed(0)
   const tokens = new Set(log.map(({ flow_token }) => flow_token))
   const wrong = log.filter((row) => !isRight(row))
+  const unanswered = [...calls.values()].filter(({ kind }) => kind === 'lost')
+  const wrongCalls = [...wrong.map((row) => calls.get(row.flow_token)), ...unanswered]
   return {
     endings: countBy(log, described),
     tooSlow: wrong.filter(isTooSlow).length,
     unexplained: wrong.filter((row) => !isTooSlow(row)).map(described),
-    wrongInSecond: countBy(wrong, (row) => secondOf(row).toFixed(0)),
+    wrongInSecond: countBy(wrongCalls, (call) => secondOf(call?.sentAt)),
     lost: [...calls].filter(([token, { kind }]) => kind !== 'lost' && !tokens.has(token)).length,
     twice: log.length - tokens.size,
   }
@@ -123,6 +125,7 @@ export function printMixed(report: MixedReport): void {
   const { planned, sent, lost, notSent, lagMs } = summary
   const latency = figuresOf([...report.calls.values()].map(({ sentAt, answeredAt }) => answeredAt - sentAt))
   console.log(`exchanges                 ${sent} of ${planned} sent, ${notSent} not sent, ${lost} without an answer`)
+  console.log(`connections refused       ${report.refusedConnections}`)
   console.log(
     `latency p50, p99, max     ${ms(latency.p50)}, ${ms(latency.p99)}, ${ms(latency.max)}; generator late by ${ms(lagMs)}`,
   )

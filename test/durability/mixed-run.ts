@@ -12,7 +12,7 @@ import { registerWorkspaces, type Serving, serve, type Workspace } from './servi
 import { type Standstill, watchStandstills } from './standstills.ts'
 
 export interface MixedPlan {
-  /** Exchanges a second; null: what keeps the relay's core half busy, and the one that load, tenants and database share below three quarters. */
+  /** Exchanges a second; null: what keeps the relay's core half busy, and the one that load, tenants and database share below seven tenths. */
   readonly rate: number | null
   readonly seconds: number
   /** What is measured of memory, handles and timers is measured after these. */
@@ -69,6 +69,8 @@ export interface MixedReport extends MixedPlan {
   readonly idleAfter: Sample
   readonly startedAt: number
   readonly standstills: readonly Standstill[]
+  /** Connections that Relevo says it refused. */
+  readonly refusedConnections: number
   readonly relayLoad: number
   readonly coreLoads: readonly number[]
   readonly complaints: readonly string[]
@@ -141,7 +143,7 @@ async function findRate(serving: Serving, workspace: Workspace, plan: MixedPlan)
       lookEverySeconds: 60,
       restEverySeconds: null,
     })
-    const [ofRelay, ofRig] = [(rate * 0.5) / relayLoad, (rate * 0.75) / (coreLoads[1] ?? Number.NaN)]
+    const [ofRelay, ofRig] = [(rate * 0.5) / relayLoad, (rate * 0.7) / (coreLoads[1] ?? Number.NaN)]
     const isOfRig = ofRig < ofRelay
     found = { rate: isOfRig ? ofRig : ofRelay, capacity: ofRelay * 2, isOfRig }
   }
@@ -188,7 +190,9 @@ async function underLoad(serving: Serving, { meta }: Workspace, plan: MixedPlan 
   const standstills = endWatch()
   const cpuSeconds = (await serving.metric('process_cpu_seconds_total')) - cpuBefore
   const relayLoad = cpuSeconds / ((performance.now() - startedAt) / 1000)
-  return { summary, calls, statuses, samples, rests, startedAt, standstills, relayLoad, coreLoads: coreLoads() }
+  const refusedConnections = await serving.metric('relevo_connections_refused_total')
+  const machine = { startedAt, standstills, relayLoad, coreLoads: coreLoads() }
+  return { summary, calls, statuses, samples, rests, refusedConnections, ...machine }
 }
 
 const nothingSent = () => ({ planned: 0, sent: 0, right: 0, wrong: 0, fallback: 0, lost: 0, notSent: 0, lagMs: 0 })
