@@ -117,7 +117,16 @@ export class ExchangeLedger {
     if (isOpen) {
       await this.#close(ending)?.onDisk()
     }
-    this.#parts.metrics.answerWaited(performance.now() - readyAt)
+    const now = performance.now()
+    this.#parts.metrics.answerWaited(now - readyAt)
+    this.#measure(ending.outcome, now - this.watch.startedAt)
+  }
+
+  /** What the row cannot have: with the wait for the row itself. */
+  #measure(outcome: Outcome, durationMs: number): void {
+    this.#parts.metrics.exchangeEnded(outcome, durationMs)
+    const flowId = this.#opened?.flowId ?? null
+    if (flowId !== null) this.#parts.flows?.ended(flowId, this.account.workspaceId, durationMs)
   }
 
   /** Records that the webhook's reply came all the same, `lateReplyMs` after its request was dispatched. */
@@ -149,9 +158,6 @@ export class ExchangeLedger {
       this.#request?.flowToken ?? null,
       notices,
     )
-    this.#parts.metrics.exchangeEnded(outcome, timings.total)
-    const flowId = this.#opened?.flowId ?? null
-    if (flowId !== null) this.#parts.flows?.ended(flowId, this.account.workspaceId, timings.total)
     if (attempt !== null) this.#parts.metrics.webhookEnded(outcome, attempt.durationMs)
     this.#parts.traces?.record(this.id, () => exchangeSpans(this.#traced(ending, timings.total)))
     this.#tell(ending, timings)
