@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyInstance } from 'fastify'
 import { answerUnroutable } from './api/plugin.ts'
+import { YoungMap } from './ops/young.ts'
 
 /** What a sender may take of time and room. Defaults in `bounds`; tests want less. */
 export interface ServerBounds {
@@ -9,6 +10,8 @@ export interface ServerBounds {
   readonly headMs: number
   /** To the end of its body, ms. Meta gives up after 10 s (protocol.md 1.8). */
   readonly requestMs: number
+  /** From an answer's end to its last byte with the system, ms: who asks and does not read is cut. */
+  readonly takeMs: number
   /** How often that is looked at, ms. */
   readonly lookEveryMs: number
   readonly connections: number
@@ -19,6 +22,7 @@ export interface ServerBounds {
 export const bounds: ServerBounds = {
   headMs: 10_000,
   requestMs: 20_000,
+  takeMs: 20_000,
   lookEveryMs: 1000,
   connections: 8192,
   pipelined: 32,
@@ -32,8 +36,8 @@ export interface ConnectionWatch {
 
 /** The listener: its bounds, and what happens to bytes that are no request. */
 export function createServer(given: Partial<ServerBounds>, watch: ConnectionWatch): FastifyInstance {
-  const { headMs, requestMs, lookEveryMs, connections, pipelined } = { ...bounds, ...given }
-  const unanswered = new Unanswered(pipelined)
+  const { headMs, requestMs, takeMs, lookEveryMs, connections, pipelined } = { ...bounds, ...given }
+  const unanswered = new Unanswered(pipelined, takeMs)
   const server = fastify({
     logger: false,
     frameworkErrors: answerUnroutable,
@@ -46,9 +50,14 @@ export function createServer(given: Partial<ServerBounds>, watch: ConnectionWatc
     routerOptions: { maxParamLength: 256, ignoreTrailingSlash: false },
     clientErrorHandler: (error, socket) => unanswered.refuse(error, socket),
   })
+  // Whoever takes a body says how: without, one for no route would be read, and nothing would bound what all of them hold.
+  server.removeAllContentTypeParsers()
+  server.addContentTypeParser('*', (_request, _body, done) => done(null))
   // Its own answer would repeat the URL.
   server.setNotFoundHandler((_request, reply) => reply.code(404).send())
   const { server: listener } = server
+  const looking = setInterval(() => unanswered.cutThoseNotTaken(performance.now()), lookEveryMs).unref()
+  server.addHook('onClose', async () => clearInterval(looking))
   listener.maxConnections = connections
   let madeRoomAt = 0
   listener.on('connection', watch.came)
@@ -76,19 +85,35 @@ export function refuseConnections({ server: listener }: FastifyInstance): (isRef
 /** Requests whose answer is not out yet, by connection. */
 class Unanswered {
   readonly #most: number
-  readonly #responses = new WeakMap<Socket, Set<ServerResponse>>()
+  readonly #takeMs: number
+  readonly #responses = new YoungMap<Socket, Set<ServerResponse>>()
+  /** Since when an answer is known to have ended, `performance.now()`. */
+  readonly #endedAt = new WeakMap<ServerResponse, number>()
 
-  constructor(most: number) {
+  constructor(most: number, takeMs: number) {
     this.#most = most
+    this.#takeMs = takeMs
   }
 
   add(socket: Socket, response: ServerResponse): void {
     const earlier = this.#responses.get(socket)
+    if (earlier === undefined) socket.once('close', () => this.#responses.delete(socket))
     // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
     const responses = earlier !== undefined && earlier.size > 0 ? earlier : new Set<ServerResponse>()
     this.#responses.set(socket, responses.add(response))
     response.once('close', () => responses.delete(response))
     if (responses.size > this.#most) socket.destroy()
+  }
+
+  /** Node bounds how long a request takes to come, and not how long its answer takes to go: connections are taken for ever by who never reads. */
+  cutThoseNotTaken(now: number): void {
+    for (const [socket, [first]] of this.#responses) {
+      // Those behind it wait for their turn.
+      if (first === undefined || !first.writableEnded) continue
+      const endedAt = this.#endedAt.get(first)
+      if (endedAt === undefined) this.#endedAt.set(first, now)
+      else if (now - endedAt >= this.#takeMs) socket.destroy()
+    }
   }
 
   /** Bytes that are no request, or came too slowly. What was asked before them on the connection is answered first, in its order. */

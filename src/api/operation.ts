@@ -4,6 +4,7 @@ import type { Attempt, SignedRequest } from '../delivery/attempt.ts'
 import type { ApiErrorCode } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Graph } from '../graph/client.ts'
+import type { Uploads } from '../ops/uploads.ts'
 import type { Database } from '../storage/database.ts'
 import type { RingAnew } from '../storage/redelivery.ts'
 import type { Caller } from './caller.ts'
@@ -17,6 +18,8 @@ export interface ApiDeps {
   readonly masterKeys: MasterKeys
   readonly flowKeyReader: FlowKeyReader
   readonly graph: Graph
+  /** Bodies on their way in. */
+  readonly uploads: Uploads
   /** Makes one request to a webhook on the connections that its exchanges use, guard included. Never rejects. */
   readonly attempt: (request: SignedRequest) => Promise<Attempt>
   /** For a webhook that did not choose its own. */

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import helmet from '@fastify/helmet'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ApiError, invalidBody } from '../domain/errors.ts'
@@ -21,7 +22,7 @@ export async function registerApi(app: FastifyInstance, deps: ApiDeps): Promise<
   await app.register(registerDocs)
   await app.register(
     async (v1) => {
-      readJsonOnly(v1)
+      readJsonOnly(v1, deps)
       answerErrors(v1, deps)
       await identifyCallers(v1, deps)
       registerRoutes(v1, deps, routes)
@@ -58,6 +59,7 @@ async function identifyCallers(v1: FastifyInstance, deps: ApiDeps): Promise<void
   v1.addHook('onRequest', countCall)
   v1.addHook('onRequest', async (request) => {
     if (refusals.has(request)) throw refusals.get(request)
+    if (request.is404) throw noSuchRoute()
   })
 }
 
@@ -66,24 +68,31 @@ async function identifyCallers(v1: FastifyInstance, deps: ApiDeps): Promise<void
  * Its own answer would repeat the URL. Outside of the API the answer is empty.
  */
 export function answerUnroutable(_error: Error, request: FastifyRequest, reply: FastifyReply): void {
-  if (request.url.startsWith(`${prefix}/`)) sendProblem(reply, new ApiError('not_found', 'there is no such route'))
+  if (request.url.startsWith(`${prefix}/`)) sendProblem(reply.header('cache-control', 'no-store'), noSuchRoute())
   else reply.code(404).send()
 }
 
-function readJsonOnly(v1: FastifyInstance): void {
+function readJsonOnly(v1: FastifyInstance, { uploads }: ApiDeps): void {
   const parse = v1.getDefaultJsonParser('error', 'error')
   v1.removeAllContentTypeParsers()
-  v1.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
+  v1.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const bytes = await uploads.read(payload, request.routeOptions.bodyLimit)
+    if (bytes === 'too_large') throw new ApiError('body_too_large', 'the body is larger than this route takes')
+    if (bytes === 'lost') throw invalidBody('ended before it was whole')
     // Clients name the type of a body that they do not send.
-    if (bytes.length === 0) return done(null, undefined)
+    if (bytes.length === 0) return undefined
     const json = decodeUtf8(bytes)
-    if (json === null) return done(invalidBody('is not valid UTF-8'))
-    if (hasTooManyValues(json)) return done(invalidBody(`has more than ${maxJsonValues} values`))
+    if (json === null) throw invalidBody('is not valid UTF-8')
+    if (hasTooManyValues(json)) throw invalidBody(`has more than ${maxJsonValues} values`)
     // Deeper documents parse, but cannot be written again without risk to the stack.
-    if (isTooDeep(json)) return done(invalidBody(`nests deeper than ${maxJsonDepth}`))
-    return parse(request, json, done)
+    if (isTooDeep(json)) throw invalidBody(`nests deeper than ${maxJsonDepth}`)
+    return new Promise((resolve, reject) => {
+      parse(request, json, (error, body) => (error === null ? resolve(body) : reject(error)))
+    })
   })
 }
+
+const noSuchRoute = () => new ApiError('not_found', 'there is no such route')
 
 function answerErrors(v1: FastifyInstance, deps: ApiDeps): void {
   v1.setErrorHandler((error: unknown, request, reply) => {
@@ -91,7 +100,7 @@ function answerErrors(v1: FastifyInstance, deps: ApiDeps): void {
     if (isOurs(problem)) deps.reportError(error, patternOf(request))
     return sendProblem(reply, problem)
   })
-  v1.setNotFoundHandler((_request, reply) => sendProblem(reply, new ApiError('not_found', 'there is no such route')))
+  v1.setNotFoundHandler((_request, reply) => sendProblem(reply, noSuchRoute()))
 }
 
 /** Method and pattern: a URL can hold a flow token. */

@@ -14,8 +14,6 @@ export function problemOf(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof StorageError) return storageProblem(error)
   const { code, statusCode } = (error ?? {}) as { code?: unknown; statusCode?: unknown }
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
-    return new ApiError('body_too_large', 'the body is larger than this route takes')
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
     return new ApiError('unsupported_media_type', 'send the body as application/json')
   }

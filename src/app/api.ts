@@ -5,6 +5,7 @@ import { sendAttempt } from '../delivery/attempt.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { ringAnew } from '../events/announcement.ts'
 import { createGraph } from '../graph/client.ts'
+import { Uploads } from '../ops/uploads.ts'
 import { StorageError } from '../storage/database.ts'
 import type { Core } from './core.ts'
 
@@ -36,6 +37,8 @@ export function createApiPart(core: Core, { configChanged, deliveriesAreDue, bou
     masterKeys: core.masterKeys,
     flowKeyReader: new FlowKeyReader(),
     graph,
+    // Not those of exchanges: a tenant's uploads must not have Meta's cut.
+    uploads: new Uploads(),
     attempt: (request) => sendAttempt(dispatchers, request),
     deadlineMs: config.DEADLINE_MS,
     userAgent: config.WEBHOOK_USER_AGENT,

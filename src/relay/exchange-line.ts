@@ -30,6 +30,8 @@ const speedOverMs = 500
 const speedSeenMs = 100
 /** Under way at once in this process: as many workspaces as there are bounds of contract.md §3 in it can be slow. */
 const mostUnderWay = { count: 8192, bytes: 256 * 1024 * 1024 }
+/** What those that wait may hold. Who comes beyond is shed at once: an answer is the only way to be rid of a body that came whole. */
+export const mostWaitingBytes = 64 * 1024 * 1024
 /** While exchanges wait, so many deliveries may be taken, so often. */
 const courtesy = { deliveries: 4, everyMs: 500 }
 
@@ -61,6 +63,7 @@ export class ExchangeLine {
   readonly #lanes = new YoungMap<string, Entry[]>()
   readonly #late: Entry[] = []
   #waiting = 0
+  #waitingBytes = 0
   #underWay = 0
   #underWayBytes = 0
   /** Above zero, fallbacks had more than their share. */
@@ -111,11 +114,16 @@ export class ExchangeLine {
       resolve(work)
       return work
     }
-    const lane = this.#lanes.get(workspaceId)
     const entry = { workspaceId, bytes, at, begin: run }
+    this.#waiting++
+    this.#waitingBytes += bytes
+    if (this.#waitingBytes > mostWaitingBytes) {
+      this.#begin(entry, 'in_flight')
+      return promise
+    }
+    const lane = this.#lanes.get(workspaceId)
     if (lane === undefined) this.#lanes.set(workspaceId, [entry])
     else lane.push(entry)
-    this.#waiting++
     this.#lastCameAt = this.#now()
     if (this.#waitingSince === null) {
       this.#waitingSince = this.#lastCameAt
@@ -220,6 +228,7 @@ export class ExchangeLine {
 
   #begin(entry: Entry, shed: ShedReason | null): void {
     this.#waiting--
+    this.#waitingBytes -= entry.bytes
     this.#underWay++
     this.#underWayBytes += entry.bytes
     const end = () => {

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { LoopClock } from '../ops/loop-clock.ts'
+import type { Uploads } from '../ops/uploads.ts'
 import type { Exchange } from './exchange.ts'
-import type { Uploads } from './raw-body.ts'
 import type { MetaAnswer } from './repeats.ts'
 
 /** Larger bodies get 413: contract.md §3. */

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Uploads } from '../ops/uploads.ts'
 import type { MetaWebhook, MetaWebhookAnswer } from './meta-webhook.ts'
-import type { Uploads } from './raw-body.ts'
 
 /** Larger bodies get 413. Meta sends up to 3 MB (protocol.md 5.2). */
 const maxBodyBytes = 3 * 1024 * 1024

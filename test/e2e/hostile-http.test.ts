@@ -159,6 +159,16 @@ describe('hostile HTTP', () => {
     expect(statuses(await talk([headOf(body.length, lines), body]))).toEqual([100, 200])
   })
 
+  it.each([
+    ['POST /nowhere', 404],
+    ['PUT /api/whatsapp/flows/1/data', 405],
+    ['POST /v1/nowhere', 401],
+  ])('%s is answered with %s, its body not waited for', async (target, status) => {
+    const lines = ['host: x', 'content-type: application/json', 'content-length: 1000', 'connection: close']
+    const [found] = statuses(await talk([`${target} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n{`]))
+    expect(found).toBe(status)
+  })
+
   it('an absolute target reaches nothing else', async () => {
     const answer = await talk([
       'POST http://169.254.169.254/latest HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n',
@@ -231,6 +241,39 @@ describe('hostile HTTP', () => {
     clearInterval(timer)
     return answer
   }
+})
+
+describe('who never reads an answer', () => {
+  let relevo: TestRelevo
+
+  beforeAll(async () => {
+    relevo = await startRelevo({}, { bounds: { requestMs: 400, takeMs: 400, lookEveryMs: 50, connections: 4 } })
+  })
+  afterAll(() => relevo.close())
+
+  it.each([
+    ['waits for more', ''],
+    ['has begun to ask again', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n'],
+  ])('and %s keeps no connection', async (_name, more) => {
+    // More than the system takes for a socket whose other end does not read.
+    const requests = 'GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(30) + more
+    const { port, hostname } = new URL(relevo.url)
+    const open = async () => {
+      const socket = connect(Number(port), hostname).pause()
+      await once(socket, 'connect')
+      return socket.on('error', () => undefined)
+    }
+    const mute = await Promise.all(Array.from({ length: 4 }, open))
+    for (const socket of mute) socket.write(requests)
+    const isServed = () =>
+      fetch(`${relevo.url}/livez`, { headers: { connection: 'close' } }).then(
+        ({ status }) => status === 200,
+        () => false,
+      )
+    expect(await isServed()).toBe(false)
+    await eventually(isServed)
+    for (const socket of mute) socket.destroy()
+  })
 })
 
 const statuses = (answer: string) => [...answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))

@@ -6,6 +6,7 @@ import type { Attempt } from '../../../src/delivery/attempt.ts'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import { ringAnew } from '../../../src/events/announcement.ts'
 import { Queue } from '../../../src/events/queue.ts'
+import { Uploads } from '../../../src/ops/uploads.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { createTestDatabase } from '../../support/database.ts'
 import { graphAway } from '../../support/graph-client.ts'
@@ -97,6 +98,7 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
     masterKeys,
     flowKeyReader: new FlowKeyReader(),
     graph: graphAway,
+    uploads: new Uploads(),
     attempt: async () => goodAttempt,
     deadlineMs: 700,
     userAgent: 'Platica-Webhooks/1.0',

@@ -130,15 +130,36 @@ describe('the line of exchanges', () => {
   it('sheds beyond what may be under way', async () => {
     const { enter, turn, begun } = rig()
     const { promise, resolve } = Promise.withResolvers<void>()
-    for (let at = 0; at < 4; at++) void enter('big', { bytes: 100 * 1024 * 1024, ends: promise })
-    while (await turn());
-    expect(begun.map(({ shed }) => shed)).toEqual([null, null, null, 'in_flight'])
+    for (let at = 0; at < 6; at++) {
+      void enter('big', { bytes: 60 * 1024 * 1024, ends: promise })
+      await turn()
+    }
+    expect(begun.map(({ shed }) => shed)).toEqual([null, null, null, null, null, 'in_flight'])
     resolve()
     await promise
     await turn()
     void enter('after')
     await turn()
     expect(begun.at(-1)?.shed).toBe(null)
+  })
+
+  it('sheds at once beyond what those that wait may hold', async () => {
+    const { enter, turn, begun, line } = rig()
+    const bytes = 40 * 1024 * 1024
+    void enter('waits', { bytes })
+    await enter('too much', { bytes })
+    void enter('small')
+    expect(begun).toMatchObject([{ name: 'too much', shed: 'in_flight' }])
+    expect(line.waiting).toBe(2)
+    while (await turn());
+    expect(begun.slice(1)).toMatchObject([
+      { name: 'waits', shed: null },
+      { name: 'small', shed: null },
+    ])
+    void enter('again', { bytes })
+    expect(line.waiting).toBe(1)
+    await turn()
+    expect(begun.at(-1)).toMatchObject({ name: 'again', shed: null })
   })
 
   it('an exchange that fails leaves its place', async () => {

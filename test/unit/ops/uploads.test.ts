@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { Uploads } from '../../../src/relay/raw-body.ts'
+import { Uploads } from '../../../src/ops/uploads.ts'
 
 const upload = () => new PassThrough() as unknown as IncomingMessage & PassThrough
 const settled = () => new Promise(setImmediate)

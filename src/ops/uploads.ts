@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { YoungMap } from '../ops/young.ts'
+import { YoungMap } from './young.ts'
 
 /** So many times the limit is read and thrown away before the 413, because a sender that is still sending would not see it. */
 const drainedTimes = 4
