@@ -10,7 +10,6 @@ test.each([
   [new StorageError('read', '57P01', null), 'database_unavailable'],
   [new StorageError('insert', '23503', 'some_fk'), 'not_found'],
   [new StorageError('insert', '22021', null), 'internal_error'],
-  [Object.assign(new Error(), { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }), 'body_too_large'],
   [Object.assign(new Error(), { code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE', statusCode: 415 }), 'unsupported_media_type'],
   [Object.assign(new Error('Unexpected token'), { statusCode: 400 }), 'invalid_input'],
   [new Error('inner'), 'internal_error'],
