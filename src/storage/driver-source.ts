@@ -1,5 +1,5 @@
 /**
- * Its queue of free connections never gives up a place that was taken while others are in it: with a load that leaves one free, 8 bytes more for each statement,
+ * The queue of free connections of postgres.js never gives up a place that was taken while others are in it: with a load that leaves one free, 8 bytes more for each statement,
  * and each statement looks through all of them for its connection (0.05 ms after 170,000, 4 ms after ten million). Mended, it lets go of the places that were
  * taken once they are the greater part.
  *

@@ -251,12 +251,10 @@ describe('who never reads an answer', () => {
   })
   afterAll(() => relevo.close())
 
-  it.each([
-    ['waits for more', ''],
-    ['has begun to ask again', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n'],
-  ])('and %s keeps no connection', async (_name, more) => {
-    // More than the system takes for a socket whose other end does not read.
-    const requests = 'GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(30) + more
+  it('and has begun to ask again keeps no connection', async () => {
+    // More than the system takes for a socket whose other end does not read; a request half come, or Node would take the connection for idle.
+    const half = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n'
+    const requests = 'GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(30) + half
     const { port, hostname } = new URL(relevo.url)
     const open = async () => {
       const socket = connect(Number(port), hostname).pause()
