@@ -129,10 +129,17 @@ describe('a database that lost the tail of its changes', () => {
   const lost = 'the database has an older configuration than was in force: it lost changes, and they are no longer'
   const setVersion = (id: string, version: number) =>
     sql`update workspaces set config_version = ${version} where id = ${id}`
+  /** Made before anybody listens: its notification could be followed as late as after the first change that tells of itself to nobody. */
+  const madeBefore = async () => {
+    const before = openDatabase({ url: made.url, directUrl: made.url, prepare: true })
+    const { id } = await createWorkspace(before, 'W')
+    await before.close()
+    return id
+  }
 
   it('is followed back by comparing, once, and its next change is found', async () => {
-    await withSync(20, never, async ({ database, directory }) => {
-      const { id } = await createWorkspace(database, 'W')
+    const id = await madeBefore()
+    await withSync(20, never, async ({ directory }) => {
       const isAt = (version: number) => eventually(() => !directory.outdated(new Map([[id, version]])).includes(id))
       for (const version of [6, 4, 5]) {
         await setVersion(id, version)
@@ -148,10 +155,7 @@ describe('a database that lost the tail of its changes', () => {
       create schema stand_in;
       create function stand_in.pg_postmaster_start_time() returns timestamptz language sql as $f$select timestamptz '2026-01-01'$f$;
       do $$ begin execute format('alter database %I set search_path = stand_in, pg_catalog, public', current_database()); end $$`)
-    // Made before anybody listens: its notification could be followed as late as after the first change that tells of itself to nobody.
-    const before = openDatabase({ url: made.url, directUrl: made.url, prepare: true })
-    const { id } = await createWorkspace(before, 'W')
-    await before.close()
+    const id = await madeBefore()
     await withSync(20, never, async ({ database, directory }) => {
       await sql`insert into public.wabas (workspace_id, waba_id, verified) values (${id}, 'w1', true)`
       await setVersion(id, 5)
