@@ -14,14 +14,14 @@ export interface Report {
 }
 
 export interface ErrorNotices {
-  /** Opens the report's record, and with it what is told of it. The phone ignores the answer: it may wait for the records. */
-  open(report: Report): Promise<void>
+  /** Finds out what the report's record is to hold, and who is told of it. The phone ignores the answer: it may wait for the records. */
+  learn(report: Report): Promise<void>
 }
 
 export function createErrorNotices(parts: { sessions: Sessions; announcer: Announcer }): ErrorNotices {
   const { sessions, announcer } = parts
   return {
-    async open({ ledger, request, plaintext, metaFlowId }) {
+    async learn({ ledger, request, plaintext, metaFlowId }) {
       const { account, now, watch } = ledger
       if (!announcer.hasErrorSubscribers(account)) return
       watch.skip()
@@ -30,7 +30,7 @@ export function createErrorNotices(parts: { sessions: Sessions; announcer: Annou
       const flow = tellFlow(account.flows, metaFlowId, session.flowResponse?.flowId ?? null, request.screen)
       const known = { flowToken: request.flowToken, flow, records: session }
       const deliveries = announcer.error(account, request, known, now, plaintext)
-      ledger.open({ known, webhookId: null, envelope: null, flowResponse: null }, deliveries)
+      ledger.learn({ known, deliveries })
     },
   }
 }

@@ -198,7 +198,7 @@ export class Exchange {
   }
 
   async #acknowledge(report: Report): Promise<AnswerEnding> {
-    await this.#parts.errorNotices.open(report)
+    await this.#parts.errorNotices.learn(report)
     return { outcome: 'answered_locally', text: acknowledged }
   }
 

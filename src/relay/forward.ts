@@ -78,14 +78,14 @@ export function createForwarding(parts: ForwardParts): Forwarding {
     const { ledger, request } = question
     const prepared = await prepare(question)
     const { session, flow, state, shown, responder, bytes, deliveries, refusal } = prepared
-    const found = {
+    ledger.learn({
       known: { flowToken: request.flowToken, flow, records: { ...session, flowResponse: shown } },
       webhookId: refusal === null ? (responder?.id ?? null) : null,
       envelope: bytes,
       flowResponse: state,
-    }
-    const awaitedInMs = responder === null || refusal !== null ? 0 : webhookTimes.of(responder)
-    ledger.open(found, deliveries, { patienceMs: responder?.timeoutMs ?? parts.deadlineMs, awaitedInMs })
+      deliveries,
+      patienceMs: responder?.timeoutMs ?? parts.deadlineMs,
+    })
     // protocol.md 1.7: 427 shows the text and closes the message's button.
     if (refusal !== null) return { outcome: 'token_refused', text: JSON.stringify({ error_msg: refusal }) }
     const event = exchangeEvent(request.action)
@@ -132,6 +132,7 @@ export function createForwarding(parts: ForwardParts): Forwarding {
       return { kind: 'none', outcome: admission.kind }
     let result: CallResult = 'neutral'
     try {
+      ledger.open(webhookTimes.of(webhook))
       const attempt = await attemptOf(webhook, outgoing, ledger)
       result = callResultOf(attempt)
       return judge(attempt)

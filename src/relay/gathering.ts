@@ -2,6 +2,8 @@ import { setImmediate } from 'node:timers/promises'
 
 /** How long rows wait for others, ms. */
 const gatheringMs = 10
+/** The same where an answer waits for them already, and for nothing else. */
+const awaitedMs = 5
 /** What writing a group takes at most, mostly, ms. */
 const writingMs = 5
 
@@ -15,9 +17,14 @@ export class Gathering {
   #dueAt = Number.POSITIVE_INFINITY
   #look: (() => void) | null = null
 
-  /** An opening came; in so long an answer is likely to wait for it. With no other group shortly before there is nobody to gather with. */
-  opening(awaitedInMs: number): void {
-    if (awaitedInMs < gatheringMs + writingMs) this.end()
+  /**
+   * An opening came; in so long an answer is likely to wait for it. With no other group shortly before there is nobody to gather with. `undefined`: the answer is
+   * there, and waits for its row alone: a breaker's fallback, a shed call, a repetition. Such come in numbers where something is wrong, and the
+   * transactions for each would be paid by all others.
+   */
+  opening(awaitedInMs: number | undefined): void {
+    if (awaitedInMs === undefined) this.#endBy(this.#begunAt + awaitedMs)
+    else if (awaitedInMs < gatheringMs + writingMs) this.end()
     else this.#endBy(this.#begunAt + gatheringMs)
   }
 

@@ -27,13 +27,18 @@ export interface LedgerFacts {
   readonly request: FlowRequest | null
 }
 
-/** What is found out between the opening of an exchange and its answer. */
-export interface OpeningFacts {
+/** What is found out before a webhook is asked. */
+export interface Learned {
   readonly known: Known
-  readonly webhookId: string | null
-  readonly envelope: Buffer | null
+  /** The webhook that answers, whether it is asked or not. */
+  readonly webhookId?: string | null
+  readonly envelope?: Buffer
   /** To be stored; null where no row is made or moved. */
-  readonly flowResponse: FlowResponse | null
+  readonly flowResponse?: FlowResponse | null
+  /** For those who are told of the exchange and not asked. */
+  readonly deliveries?: readonly NewDelivery[]
+  /** Until the deadline, ms. */
+  readonly patienceMs?: number
 }
 
 export const noRecords = { client: null, conversation: null, flowResponse: null }
@@ -55,8 +60,7 @@ export class ExchangeLedger {
   readonly watch: Stopwatch
   readonly #request: FlowRequest | null
   readonly #parts: LedgerParts
-  #known: Known
-  #webhookId: string | null = null
+  #learned: Learned
   #opened: OpenedExchange | null = null
   #recorded: Recording | null = null
 
@@ -67,26 +71,23 @@ export class ExchangeLedger {
     this.account = facts.account
     this.watch = facts.watch
     this.#request = facts.request
-    this.#known = { flowToken: facts.request?.flowToken ?? null, flow: null, records: noRecords }
+    this.#learned = { known: { flowToken: facts.request?.flowToken ?? null, flow: null, records: noRecords } }
   }
 
-  /**
-   * Records what is known before the webhook is asked; it is written while the webhook thinks, and `deliveries` with it.
-   */
-  open(found: OpeningFacts, deliveries: readonly NewDelivery[], wait?: Wait): void {
-    this.#known = found.known
-    this.#open(found, deliveries, wait)
+  /** What the record is to hold, once it is opened or ended. */
+  learn(learned: Learned): void {
+    this.#learned = learned
   }
 
-  /** For the record of an exchange that ends without being opened: what is known of it, and which webhook was not asked. */
-  learn(known: Known, webhookId: string | null): void {
-    this.#known = known
-    this.#webhookId = webhookId
+  /** Records what was learned before the webhook is asked: it is written while the webhook thinks, which is likely to take `awaitedInMs`. */
+  open(awaitedInMs: number): void {
+    this.#open({ awaitedInMs })
   }
 
-  #open(found: Omit<OpeningFacts, 'known'>, deliveries: readonly NewDelivery[], wait?: Wait): void {
+  #open(wait: Pick<Wait, 'awaitedInMs'>): void {
     const request = this.#request
-    const { flow, records } = this.#known
+    const { known, webhookId = null, envelope = null, flowResponse = null, deliveries = [] } = this.#learned
+    const { patienceMs = Number.POSITIVE_INFINITY } = this.#learned
     this.#opened = {
       workspaceId: this.account.workspaceId,
       id: this.id,
@@ -96,13 +97,13 @@ export class ExchangeLedger {
       action: actionOf(request),
       screen: request?.screen ?? null,
       flowToken: request?.flowToken ?? null,
-      flowId: flow?.id ?? null,
-      clientId: records.client?.id ?? null,
-      webhookId: found.webhookId,
-      envelope: found.envelope,
-      flowResponse: found.flowResponse,
+      flowId: known.flow?.id ?? null,
+      clientId: known.records.client?.id ?? null,
+      webhookId,
+      envelope,
+      flowResponse,
     }
-    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, wait)
+    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, { ...wait, patienceMs })
   }
 
   /**
@@ -111,12 +112,11 @@ export class ExchangeLedger {
    */
   async end(ending: Ending): Promise<void> {
     const readyAt = performance.now()
-    const isOpen = this.#opened !== null
-    if (!isOpen) this.#close(ending)
-    await this.#recorded?.onDisk()
-    if (isOpen) {
-      await this.#close(ending)?.onDisk()
-    }
+    const isWhole = this.#opened === null
+    const whole = isWhole ? this.#close(ending) : null
+    await this.#recorded?.onDisk(!isWhole)
+    const closed = isWhole ? whole : this.#close(ending)
+    await closed?.onDisk(!isWhole)
     const now = performance.now()
     this.#parts.metrics.answerWaited(now - readyAt)
     this.#measure(ending.outcome, now - this.watch.startedAt)
@@ -136,7 +136,7 @@ export class ExchangeLedger {
 
   /** Null where nobody is told of the end, but for the log. */
   #close(ending: Ending): Recording | null {
-    if (this.#opened === null) this.#open({ webhookId: this.#webhookId, envelope: null, flowResponse: null }, [])
+    if (this.#opened === null) this.#open({})
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()
     const notices = this.#fallbackNotices(outcome, timings.total)
@@ -175,7 +175,11 @@ export class ExchangeLedger {
   #fallbackNotices(outcome: Outcome, durationMs: number): NewDelivery[] {
     if (this.#request?.kind !== 'exchange' || !isFallback(outcome)) return []
     const event = exchangeEvent(this.#request.action)
-    return this.#parts.announcer.fallback(this.account, { id: this.id, outcome, durationMs, event }, this.#known)
+    return this.#parts.announcer.fallback(
+      this.account,
+      { id: this.id, outcome, durationMs, event },
+      this.#learned.known,
+    )
   }
 
   /** The one wide line of an exchange: ids, names and milliseconds, never a payload, token, phone number or secret. */

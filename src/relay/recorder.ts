@@ -77,7 +77,7 @@ export class Recorder {
 
   /** Records an opening. `deliveries` are written with it. */
   opened(row: OpenedExchange, deliveries: readonly NewDelivery[], wait: Wait = {}): Recording {
-    const { patienceMs = databasePatienceMs, awaitedInMs = 0 } = wait
+    const { patienceMs = databasePatienceMs, awaitedInMs } = wait
     this.#gathering.opening(awaitedInMs)
     return this.#add({ kind: 'opened', row, deliveries }, row.flowToken, Math.min(patienceMs, databasePatienceMs))
   }

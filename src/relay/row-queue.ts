@@ -39,7 +39,7 @@ export function entryOf(row: Row, token: string | null, patienceMs: number, coun
 export interface Wait {
   /** Until the exchange's deadline, ms, if that is sooner than the 200 ms of contract.md §8. */
   readonly patienceMs?: number
-  /** In how many ms the answer is likely to be there; absent: at once. */
+  /** In how many ms the answer is likely to be there; absent: it is, and waits for the row alone. */
   readonly awaitedInMs?: number
 }
 
@@ -54,11 +54,11 @@ export class Recording {
   }
 
   /**
-   * Resolves once it is on a disk, the database's or our own; also when neither takes it: an answer must not wait longer. Somebody waits from here on, so what
-   * still gathers is written. Never rejects.
+   * Resolves once it is on a disk, the database's or our own; also when neither takes it: an answer must not wait longer. `isHurried`: what still gathers is
+   * written. Never rejects.
    */
-  async onDisk(): Promise<void> {
-    if (this.#entries.some(({ isQueued }) => isQueued)) this.#gathering.end()
+  async onDisk(isHurried = true): Promise<void> {
+    if (isHurried && this.#entries.some(({ isQueued }) => isQueued)) this.#gathering.end()
     for (const { recorded } of this.#entries) await recorded.promise
   }
 }

@@ -27,6 +27,7 @@ export function unaskedEnding(
   const isSure = flow !== null || webhooks.every(({ flowIds }) => flowIds === null)
   const ownScreen = request.screen ?? (request.action === 'init' ? (flow?.firstScreen ?? null) : null)
   const text = fallbackAnswer(isSure ? (responder?.fallback ?? null) : null, request.screen, ownScreen, noMemory)
-  ledger.learn({ flowToken: request.flowToken, flow, records: noRecords }, isSure ? (responder?.id ?? null) : null)
+  const known = { flowToken: request.flowToken, flow, records: noRecords }
+  ledger.learn({ known, webhookId: isSure ? (responder?.id ?? null) : null })
   return { ...end, text }
 }

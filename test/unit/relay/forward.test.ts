@@ -10,7 +10,7 @@ import { createResolver } from '../../../src/egress/resolver.ts'
 import type { Announcer } from '../../../src/relay/announcer.ts'
 import type { RelayWebhook } from '../../../src/relay/directory.ts'
 import { createForwarding, type Question } from '../../../src/relay/forward.ts'
-import type { Wait } from '../../../src/relay/row-queue.ts'
+import type { Learned } from '../../../src/relay/ledger.ts'
 import { Stopwatch } from '../../../src/relay/stopwatch.ts'
 import { WebhookTimes } from '../../../src/relay/webhook-times.ts'
 import { startGatekeeper } from '../delivery/gatekeeper-setup.ts'
@@ -39,9 +39,15 @@ function forwardingTo(webhook: RelayWebhook) {
     appSecrets: () => [],
     requireTokenSignature: false,
   }
-  const waits: Wait[] = []
-  const open = (_found: unknown, _deliveries: unknown, wait: Wait) => waits.push(wait)
-  const ledger = { account, id: 'e', now: new Date(), watch: new Stopwatch(0), open }
+  /** What the record was told, in order: all but what it is to hold. */
+  const told: (number | 'learned')[] = []
+  let learned: Learned | null = null
+  const learn = (facts: Learned) => {
+    learned = facts
+    told.push('learned')
+  }
+  const open = (awaitedInMs: number) => told.push(awaitedInMs)
+  const ledger = { account, id: 'e', now: new Date(), watch: new Stopwatch(0), learn, open }
   const request = { action: 'init', screen: null, flowToken: null, version: null, payload: {}, tokenSignature: null }
   const question = { ledger, request, plaintext: Buffer.alloc(0), metaFlowId: null } as unknown as Question
   const forwarding = createForwarding({
@@ -58,7 +64,7 @@ function forwardingTo(webhook: RelayWebhook) {
     await dispatchers.close()
     resolver.close()
   }
-  return { ask: () => forwarding.ask(question), changes, waits, close }
+  return { ask: () => forwarding.ask(question), gatekeeper, changes, told, learned: () => learned, close }
 }
 
 it('an exchange that fails inside Relevo gives its place back, and says nothing of the webhook', async () => {
@@ -74,13 +80,26 @@ it('says of an opening when its answer is likely to wait for it: how long the we
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
-  const { ask, waits, close } = forwardingTo({ ...relayWebhook, url })
+  const { ask, told, learned, close } = forwardingTo({ ...relayWebhook, url })
   for (let call = 0; call < 2; call++) expect((await ask()).outcome).toBe('replied')
-  expect(waits[0]).toEqual({ patienceMs: 700, awaitedInMs: 0 })
+  expect(learned()).toMatchObject({ webhookId: relayWebhook.id, patienceMs: 700 })
+  expect(told.slice(0, 3)).toEqual(['learned', 0, 'learned'])
   // A timer may be a millisecond early.
-  expect(waits[1]?.awaitedInMs).toBeGreaterThan(28)
+  expect(told[3]).toBeGreaterThan(28)
   await close()
   server.close()
+})
+
+it('opens no record of what its webhook is not asked, and says what the record is to hold: it is written whole', async () => {
+  const { ask, gatekeeper, told, learned, close } = forwardingTo(relayWebhook)
+  const guarded = { webhookId: relayWebhook.id, workspaceId: 'ws_1' as WorkspaceId }
+  for (let call = 0; call < 20; call++) {
+    gatekeeper.release(guarded, gatekeeper.admit(guarded, relayWebhook.breakerMode), 'failure')
+  }
+  expect((await ask()).outcome).toBe('breaker_open')
+  expect(told).toEqual(['learned'])
+  expect(learned()).toMatchObject({ webhookId: relayWebhook.id, envelope: expect.any(Buffer), deliveries: [] })
+  await close()
 })
 
 it('knows how long a webhook takes by its last calls most', () => {

@@ -386,6 +386,24 @@ describe('rows that no answer waits for yet', () => {
     await recorder.close(1000)
   })
 
+  it('gather with answers that wait for their row alone, for 5 ms: at most one group in so long', async () => {
+    const { database, recorder } = await afterAGroup()
+    const [row, one, another] = [opened('a'), opened('b'), opened('c')]
+    recorder.opened(row, [], slow)
+    const answers = [one, another].map((whole) => recorder.opened(whole, []).onDisk(false))
+    await vi.advanceTimersByTimeAsync(4)
+    await turns()
+    expect(database.groups).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    await Promise.all(answers)
+    expect(database.groups).toEqual([openings(row, one, another)])
+    await vi.advanceTimersByTimeAsync(5)
+    const later = opened('d')
+    await recorder.opened(later, []).onDisk(false)
+    expect(database.groups[1]).toEqual(openings(later))
+    await recorder.close(1000)
+  })
+
   it('gather on when an answer asks for a row that is written', async () => {
     const { database, recorder, first } = await afterAGroup()
     const recording = recorder.opened(opened('a'), [], slow)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import type { RelayWebhook } from '../../../src/relay/directory.ts'
-import type { ExchangeLedger } from '../../../src/relay/ledger.ts'
+import type { ExchangeLedger, Learned } from '../../../src/relay/ledger.ts'
 import { type UnaskedExchange, unaskedEnding } from '../../../src/relay/unasked.ts'
 import { relayWebhook } from './samples.ts'
 
@@ -11,7 +11,7 @@ const answering: RelayWebhook = { ...relayWebhook, fallback: { mode: 'static', r
 /** What is answered, and the webhook that the row names. */
 function shed(webhooks: readonly RelayWebhook[]) {
   let named: string | null = null
-  const learn = (_known: unknown, webhookId: string | null) => {
+  const learn = ({ webhookId = null }: Learned) => {
     named = webhookId
   }
   const account = { workspaceId: 'ws_1' as WorkspaceId, wabaId: '1', flows: [], webhooks }
