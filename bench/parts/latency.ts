@@ -1,6 +1,7 @@
 import { readClosedRows } from '../../test/durability/closed-rows.ts'
 import { type Figures, figuresOf } from '../../test/durability/figures.ts'
 import { closedLoad, openLoad, type Tally } from '../../test/durability/overload-load.ts'
+import { wearIn } from '../../test/durability/worn-in.ts'
 import { roundTripMs } from '../cpu.ts'
 import { type LoadedRelevo, type Surroundings, startLoaded, withSurroundings } from '../loaded-relevo.ts'
 import { type Extent, type Finding, ms, type Part, whole } from '../part.ts'
@@ -29,19 +30,25 @@ export const latency: Part = async function* (extent) {
 
 /** `known`: the capacity; null: it is found. */
 async function measureAll(surroundings: Surroundings, { warmUp, seconds }: Extent, known: number | null) {
+  await wearIn(surroundings.databaseUrl)
   const relevo = await startLoaded(surroundings)
   await relevo.play(warmUp, 16)
   const capacity = known ?? (await findCapacity(relevo, seconds))
   const loads: [string, () => Promise<Tally>][] = [
     ['one at a time', () => closedLoad(relevo.call, 1, seconds)],
-    [`at 50 %, ${whole(capacity / 2)}/s`, () => openLoad(relevo.call, capacity / 2, seconds)],
-    [`at 80 %, ${whole(capacity * 0.8)}/s`, () => openLoad(relevo.call, capacity * 0.8, seconds)],
+    [`at 50 %, ${whole(capacity / 2)}/s`, () => planned(relevo, capacity / 2, seconds)],
+    [`at 80 %, ${whole(capacity * 0.8)}/s`, () => planned(relevo, capacity * 0.8, seconds)],
   ]
   const roundTrip = roundTripMs(surroundings.databaseUrl)
   const findings: Finding[] = []
   for (const [name, load] of loads) findings.push(...(await measure(relevo, name, load)))
   await relevo.end()
   return { capacity, roundTrip, findings }
+}
+
+function planned(relevo: LoadedRelevo, rate: number, seconds: number): Promise<Tally> {
+  relevo.sealAhead(Math.ceil(rate * seconds))
+  return openLoad(relevo.call, rate, seconds)
 }
 
 async function findCapacity({ call }: LoadedRelevo, seconds: number): Promise<number> {

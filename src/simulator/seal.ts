@@ -4,8 +4,10 @@ import {
   createDecipheriv,
   createHmac,
   createPublicKey,
+  createSecretKey,
   type KeyObject,
   publicEncrypt,
+  type RsaPublicKey,
   randomBytes,
 } from 'node:crypto'
 import { BadInput } from './bad-input.ts'
@@ -60,13 +62,18 @@ export function sealText(plaintext: string, session: SessionKey): Buffer {
 
 /** The same for bytes that need not be text. */
 export function sealBytes(plaintext: Uint8Array, { aesKey, iv }: SessionKey): Buffer {
-  const cipher = createCipheriv('aes-128-gcm', aesKey, iv)
+  const cipher = createCipheriv('aes-128-gcm', createSecretKey(aesKey), iv)
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
-/** RSA-OAEP with SHA-256 for hash and MGF1, empty label (protocol.md 1.3). Node takes MGF1's hash from `oaepHash`. */
+const oaep = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }
+
+/**
+ * RSA-OAEP with SHA-256 for hash and MGF1, empty label (protocol.md 1.3). Node takes MGF1's hash from `oaepHash`. Keys go to it as KeyObjects, with the options on
+ * them: src/crypto/flow-cipher.ts says why.
+ */
 export function wrapKey(aesKey: Buffer, publicKey: KeyObject): Buffer {
-  return publicEncrypt({ key: publicKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }, aesKey)
+  return publicEncrypt(Object.assign(publicKey, oaep) as KeyObject & Omit<RsaPublicKey, 'key'>, aesKey)
 }
 
 /** Meta's serialiser escapes every slash as `\/` (protocol.md 1.6): base64 is full of them. */
@@ -86,7 +93,7 @@ export function openAnswer(body: string, { aesKey, iv }: SessionKey): OpenedAnsw
   if (body.length % 4 !== 0 || !bareBase64.test(body)) return { ok: false, problem: 'the body is not bare base64' }
   const sealed = Buffer.from(body, 'base64')
   if (sealed.length < tagBytes) return { ok: false, problem: 'the body is shorter than an authentication tag' }
-  const decipher = createDecipheriv('aes-128-gcm', aesKey, invertBits(iv), { authTagLength: tagBytes })
+  const decipher = createDecipheriv('aes-128-gcm', createSecretKey(aesKey), invertBits(iv), { authTagLength: tagBytes })
   decipher.setAuthTag(sealed.subarray(-tagBytes))
   try {
     const plaintext = Buffer.concat([decipher.update(sealed.subarray(0, -tagBytes)), decipher.final()])

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { exportPrivateKeyPem, generatePrivateKey } from '../../src/crypto/flow-key.ts'
 import { type Api, apiOf, text } from '../../src/demo/registration.ts'
-import type { MetaClient } from '../../src/simulator/meta-client.ts'
 import { type RelevoProcess, runRelevo } from '../support/process.ts'
 import { pin } from './cores.ts'
-import { createWireClient } from './wire-client.ts'
+import { createWireClient, type WireClient } from './wire-client.ts'
 
 /** One Relevo in a process of its own, kept to core 0. */
 export interface Serving {
@@ -57,7 +56,7 @@ export interface Workspace {
   readonly id: string
   readonly webhookId: string
   readonly api: Api
-  readonly meta: MetaClient
+  readonly meta: WireClient
 }
 
 /** So many workspaces, each with a WABA, its app secret and a webhook. They share one flow key: making 100 takes half a minute. */

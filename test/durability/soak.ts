@@ -15,6 +15,7 @@ import { mixedRun } from './mixed-run.ts'
 import { overloadRun, percentile, perSecond, printOverload } from './overload-run.ts'
 import { printRestarts, restartRun } from './restart-run.ts'
 import { printRoles, rolesRun } from './roles-run.ts'
+import { wearIn } from './worn-in.ts'
 
 // The long forms of test/e2e/durability.test.ts and failing-tenants.test.ts: `npm run soak:kill [kills]`, `soak:database [seconds]`, `soak:events [seconds]`,
 // `soak:fairness [waiting]` (of a webhook that hangs; `soak.ts fairness_answers`: that answers), `soak:restart [restarts]`,
@@ -53,6 +54,7 @@ const runs: Readonly<Record<string, (databaseUrl: string) => Promise<boolean>>> 
     const segments = Math.max(5, Math.round(Number(given ?? 300) / seconds))
     const rate = Number(givenRate ?? 200)
     const plan = { tenants: 100, rate, seconds, segments, warmUpSeconds: seconds, timeoutMs: 700 }
+    await wearIn(databaseUrl)
     const report = await deadTenantRun(databaseUrl, plan)
     printDeadTenant(report)
     const isUnharmed = othersIn(report, 'silent', 'unconnectable').p99 <= 1.2 * othersIn(report, 'without').p99

@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { TestDatabase } from '../support/database.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { Finding, type Target, type TargetKind } from './target.ts'
 import { watchProcess } from './watch.ts'
 import { openWorld, type World } from './world.ts'
@@ -193,10 +192,8 @@ function mostFirst(counts: ReadonlyMap<string, number>): [string, number][] {
 
 /** Twice, because what finalizers let go of is collected by the next. */
 function heapAfterCollection(): number {
-  setFlagsFromString('--expose-gc')
-  const collect = globalThis.gc ?? (runInNewContext('gc') as () => void)
-  collect()
-  collect()
+  collectGarbage()
+  collectGarbage()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
