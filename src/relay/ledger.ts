@@ -15,7 +15,7 @@ import type { Ending } from './ending.ts'
 import { exchangeSpans, type TracedExchange } from './exchange-trace.ts'
 import type { FlowWatch } from './flow-watch.ts'
 import type { Recorder } from './recorder.ts'
-import type { Recording, Wait } from './row-queue.ts'
+import type { Recording } from './row-queue.ts'
 import type { Stopwatch } from './stopwatch.ts'
 
 export interface LedgerFacts {
@@ -79,12 +79,8 @@ export class ExchangeLedger {
     this.#learned = learned
   }
 
-  /** Records what was learned before the webhook is asked: it is written while the webhook thinks, which is likely to take `awaitedInMs`. */
-  open(awaitedInMs: number): void {
-    this.#open({ awaitedInMs })
-  }
-
-  #open(wait: Pick<Wait, 'awaitedInMs'>): void {
+  /** Records what was learned. Before the webhook is asked: it is written while the webhook thinks, which is likely to take `awaitedInMs`. */
+  open(awaitedInMs?: number): void {
     const request = this.#request
     const { known, webhookId = null, envelope = null, flowResponse = null, deliveries = [] } = this.#learned
     const { patienceMs = Number.POSITIVE_INFINITY } = this.#learned
@@ -103,7 +99,7 @@ export class ExchangeLedger {
       envelope,
       flowResponse,
     }
-    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, { ...wait, patienceMs })
+    this.#recorded = this.#parts.recorder.opened(this.#opened, deliveries, { patienceMs, awaitedInMs })
   }
 
   /**
@@ -115,8 +111,8 @@ export class ExchangeLedger {
     const isWhole = this.#opened === null
     const whole = isWhole ? this.#close(ending) : null
     await this.#recorded?.onDisk(!isWhole)
-    const closed = isWhole ? whole : this.#close(ending)
-    await closed?.onDisk(!isWhole)
+    const told = isWhole ? whole : this.#close(ending)
+    await told?.onDisk()
     const now = performance.now()
     this.#parts.metrics.answerWaited(now - readyAt)
     this.#measure(ending.outcome, now - this.watch.startedAt)
@@ -136,7 +132,7 @@ export class ExchangeLedger {
 
   /** Null where nobody is told of the end, but for the log. */
   #close(ending: Ending): Recording | null {
-    if (this.#opened === null) this.#open({})
+    if (this.#opened === null) this.open()
     const { outcome, attempt = null } = ending
     const timings = this.watch.read()
     const notices = this.#fallbackNotices(outcome, timings.total)

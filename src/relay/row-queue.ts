@@ -40,7 +40,7 @@ export interface Wait {
   /** Until the exchange's deadline, ms, if that is sooner than the 200 ms of contract.md §8. */
   readonly patienceMs?: number
   /** In how many ms the answer is likely to be there; absent: it is, and waits for the row alone. */
-  readonly awaitedInMs?: number
+  readonly awaitedInMs?: number | undefined
 }
 
 /** What was recorded, in one row or several. */

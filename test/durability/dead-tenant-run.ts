@@ -132,7 +132,7 @@ async function runSegment(
 ): Promise<{ segment: MeasuredSegment; summaries: LoadSummary[] }> {
   const others: number[] = []
   const isDead = state === 'silent' || state === 'unconnectable'
-  const count = rate * seconds
+  const count = Math.ceil(rate * seconds)
   const othersCalls = callsAhead(othersMeta, count, 'screen', (_, ms) => others.push(ms))
   const oneCalls = state === 'without' ? [] : callsAhead(one.meta, count, isDead ? 'fallback' : null, ended)
   // Else in the midst of the load, which then stands still.

@@ -3,10 +3,16 @@ import { ExchangeLedger } from '../../../src/relay/ledger.ts'
 import { Stopwatch } from '../../../src/relay/stopwatch.ts'
 
 describe('the record of an exchange', () => {
-  it('that is closed as soon as it is opened: its latency has the wait for the row in it', async () => {
+  it('that is closed as soon as it is opened gathers with others, and its latency has the wait for the row in it', async () => {
     const measured: { outcome: string; ms: number }[] = []
     const disk = Promise.withResolvers<void>()
-    const recording = { onDisk: () => disk.promise }
+    const hurried: (boolean | undefined)[] = []
+    const recording = {
+      onDisk: (isHurried?: boolean) => {
+        hurried.push(isHurried)
+        return disk.promise
+      },
+    }
     const parts = {
       recorder: { opened: () => recording, closed: () => recording },
       metrics: {
@@ -21,6 +27,7 @@ describe('the record of an exchange', () => {
     const ended = new ExchangeLedger(parts as never, facts as never).end({ outcome: 'undecryptable', text: null })
     await new Promise(setImmediate)
     expect(measured).toEqual([])
+    expect(hurried).toEqual([false])
     const waited = performance.now() - startedAt
     disk.resolve()
     await ended
