@@ -2,6 +2,7 @@ import type { AttemptFailure } from '../domain/failure.ts'
 import type { Abort } from '../egress/connection-pool.ts'
 import type { Dispatchers } from '../egress/dispatcher.ts'
 import type { ResponseHandler, ResponseHeaders } from '../egress/pending-request.ts'
+import { ResponseBody } from '../egress/response-body.ts'
 import { type FailureFacts, type Fault, readFailure } from './failure.ts'
 import { type LateListener, type LateListeners, listenMs } from './late-listeners.ts'
 
@@ -27,7 +28,7 @@ export interface Attempt {
   readonly body: Buffer | null
   readonly headers: ResponseHeaders
   /** What came of the body, complete or not. */
-  readonly received: readonly Buffer[]
+  readonly received: Buffer
   readonly contentType: string | null
   readonly retryAfter: string | null
   readonly durationMs: number
@@ -50,8 +51,8 @@ export interface LateReplies {
  * rejects. Resolves at the deadline at the latest (1 to 2 ms of timer resolution), never early as `timeout`; what is then
  * still under way is destroyed, and a request that was not yet sent never will be. A reply that came in late but before
  * the timer was served counts. With `late`, a request that was sent in time is not destroyed yet but listened to, where the
- * webhook has a place for that; the Attempt is the same. A body over `maxReplyBytes` is not read on: `reply_too_large`, or `bad_status` where the
- * status is not 2xx and so the body is of no interest.
+ * webhook has a place for that; the Attempt is the same. A body over `maxReplyBytes`, each chunk counted as 16 at least, is not read on: `reply_too_large`, or
+ * `bad_status` where the status is not 2xx and so the body is of no interest.
  */
 export function sendAttempt(dispatchers: Dispatchers, request: SignedRequest, late?: LateReplies): Promise<Attempt> {
   const { promise, resolve } = Promise.withResolvers<Attempt>()
@@ -64,7 +65,7 @@ class RunningAttempt implements ResponseHandler, LateListener {
   readonly #resolve: (attempt: Attempt) => void
   readonly #late: LateReplies | undefined
   readonly #startedAt = performance.now()
-  readonly #chunks: Buffer[] = []
+  readonly #received = new ResponseBody()
   #timer: NodeJS.Timeout | undefined
   #abort: Abort | undefined
   #isSettled = false
@@ -108,8 +109,9 @@ class RunningAttempt implements ResponseHandler, LateListener {
 
   chunk(bytes: Buffer): void {
     this.#bytes += bytes.length
-    if (!this.#isListening) this.#chunks.push(bytes)
-    if (this.#bytes > this.#request.maxReplyBytes) this.#refuseSize()
+    if (this.#isListening) this.#received.pass(bytes)
+    else this.#received.add(bytes)
+    if (this.#received.weight > this.#request.maxReplyBytes) this.#refuseSize()
   }
 
   end(): void {
@@ -117,7 +119,7 @@ class RunningAttempt implements ResponseHandler, LateListener {
       this.stop()
       this.#late?.came(this.#elapsedMs(), this.#status ?? 0)
     } else {
-      this.#settle(null, Buffer.concat(this.#chunks, this.#bytes))
+      this.#settle(null, this.#received.bytes)
     }
   }
 
@@ -171,7 +173,7 @@ class RunningAttempt implements ResponseHandler, LateListener {
       fault: facts?.fault ?? null,
       body,
       headers: this.#headers,
-      received: this.#chunks,
+      received: this.#received.bytes,
       contentType: this.#header('content-type'),
       retryAfter: this.#header('retry-after'),
       durationMs: this.#elapsedMs(),

@@ -16,6 +16,9 @@ export interface ResponseHandler {
   error(error: unknown): void
 }
 
+/** Informational heads (1xx) before an answer: more are no answer, and each costs as much as one. */
+const mostInformational = 16
+
 /** What a pool does for its requests. */
 export interface RequestOwner {
   /** The request is over. `reusable`: its connection is in a known state. */
@@ -32,6 +35,7 @@ export class PendingRequest implements Dispatcher.DispatchHandler {
   #handler: ResponseHandler | null
   #wasReused = false
   #isStarted = false
+  #informational = 0
 
   constructor(request: EgressRequest, handler: ResponseHandler, owner: RequestOwner) {
     this.#request = request
@@ -66,6 +70,7 @@ export class PendingRequest implements Dispatcher.DispatchHandler {
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: ResponseHeaders): void {
     if (status >= 200) this.#handler?.head(status, headers)
+    else if (++this.#informational > mostInformational) this.#end(new errors.HeadersOverflowError())
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, bytes: Buffer): void {
@@ -84,9 +89,13 @@ export class PendingRequest implements Dispatcher.DispatchHandler {
     if (!this.#isStarted && this.#wasReused && isOfSocket(error)) {
       this.#owner.restart(this)
     } else {
-      this.#owner.release(this, false)
-      this.fail(error)
+      this.#end(error)
     }
+  }
+
+  #end(error: unknown): void {
+    this.#owner.release(this, false)
+    this.fail(error)
   }
 }
 

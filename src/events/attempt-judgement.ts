@@ -57,7 +57,8 @@ export function deliveryFailureOf({ status, failure }: Attempt): AttemptFailure 
 
 function keptOf({ status, durationMs, connectMs, headMs, bytes, headers, received }: Attempt) {
   const responseHeaders = status === null ? null : Object.fromEntries(Object.entries(headers).flatMap(present))
-  const responseBody = Buffer.concat(received).subarray(0, keptBodyBytes)
+  // Of its own: the row waits, and a part would keep the whole.
+  const responseBody = Buffer.from(received.subarray(0, keptBodyBytes))
   return { status, durationMs, connectMs, headMs, bytes, responseHeaders, responseBody }
 }
 

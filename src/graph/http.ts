@@ -2,6 +2,7 @@ import type { EgressRequest } from '../egress/connection.ts'
 import type { Abort, ConnectionPool } from '../egress/connection-pool.ts'
 import { AddressBlocked } from '../egress/errors.ts'
 import type { ResponseHandler, ResponseHeaders } from '../egress/pending-request.ts'
+import { ResponseBody } from '../egress/response-body.ts'
 
 /** A whole HTTP answer, or why there is none. */
 export type HttpResult =
@@ -28,13 +29,12 @@ export function sendOnce(pool: ConnectionPool | null, request: EgressRequest, li
 class RunningCall implements ResponseHandler {
   readonly #limits: HttpLimits
   readonly #resolve: (result: HttpResult) => void
-  readonly #chunks: Buffer[] = []
+  readonly #received = new ResponseBody()
   #timer: NodeJS.Timeout | undefined
   #abort: Abort | undefined
   #isSettled = false
   #isSent = false
   #status = 0
-  #bytes = 0
 
   constructor(limits: HttpLimits, resolve: (result: HttpResult) => void) {
     this.#limits = limits
@@ -57,13 +57,12 @@ class RunningCall implements ResponseHandler {
   }
 
   chunk(bytes: Buffer): void {
-    this.#bytes += bytes.length
-    this.#chunks.push(bytes)
-    if (this.#bytes > this.#limits.maxBytes) this.#fail('too_large')
+    this.#received.add(bytes)
+    if (this.#received.weight > this.#limits.maxBytes) this.#fail('too_large')
   }
 
   end(): void {
-    this.#settle({ ok: true, status: this.#status, body: Buffer.concat(this.#chunks, this.#bytes) })
+    this.#settle({ ok: true, status: this.#status, body: this.#received.bytes })
   }
 
   error(error: unknown): void {

@@ -3,8 +3,13 @@ import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import type { Resolver } from '../../src/egress/resolver.ts'
 import { eventually } from '../support/eventually.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import * as does from '../support/tenant-behaviours.ts'
 import { type AttemptSetup, requestBody, setUpAttempts } from './attempt-setup.ts'
+
+const chunkedHead = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
+/** A body of so many bytes, each in a chunk of its own. */
+const pieces = (count: number) => does.raw(`${chunkedHead}${'1\r\nx\r\n'.repeat(count)}0\r\n\r\n`)
 
 let setup: AttemptSetup
 setUpAttempts((fresh) => {
@@ -91,6 +96,41 @@ describe('the size of a reply', () => {
     setup.tenant.next(does.huge(300_000, { status: 502 }), does.huge(300_000, { status: 502, chunked: true }))
     expect(await setup.send()).toMatchObject({ status: 502, failure: 'bad_status' })
     expect(await setup.send()).toMatchObject({ status: 502, failure: 'bad_status' })
+  })
+
+  test('in pieces counts each as 16 bytes at least', async () => {
+    setup.tenant.next(pieces(64), pieces(65))
+    expect(await setup.send({ maxReplyBytes: 1_024 })).toMatchObject({ failure: null, bytes: 64 })
+    expect(await setup.send({ maxReplyBytes: 1_024 })).toMatchObject({ failure: 'reply_too_large', bytes: 65 })
+  })
+
+  test('is what it keeps: not what came around it', async () => {
+    const megabytes = () => {
+      collectGarbage()
+      return process.memoryUsage().arrayBuffers / 1_000_000
+    }
+    const before = megabytes()
+    let isSent = false
+    // A byte of body in 60 kB of what no one counts, 500 times; then nothing more.
+    setup.tenant.next(async ({ socket }) => {
+      socket.write(chunkedHead)
+      for (let piece = 0; piece < 500; piece++) {
+        if (!socket.write(`1;${'a'.repeat(60_000)}\r\nx\r\n`)) await once(socket, 'drain')
+      }
+      isSent = true
+    })
+    const attempt = setup.send({ deadlineMs: 5_000 })
+    await eventually(() => isSent && megabytes() - before < 5, { timeoutMs: 20_000 })
+    expect(await attempt).toMatchObject({ failure: 'timeout', bytes: 500 })
+  })
+
+  test.each([
+    ['16', 16, { status: 200, failure: null }],
+    ['more, as a head without end,', 17, { status: null, failure: 'reply_too_large', fault: 'tenant' }],
+  ])('informational heads: %s', async (_, count, facts) => {
+    const heads = 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(count)
+    setup.tenant.next(does.raw(`${heads}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}`))
+    expect(await setup.send()).toMatchObject(facts)
   })
 
   test('a head without end is too large', async () => {

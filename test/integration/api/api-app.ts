@@ -64,7 +64,7 @@ export const goodAttempt: Attempt = {
   fault: null,
   body: Buffer.from('{"data":{}}'),
   headers: { 'content-type': 'application/json' },
-  received: [Buffer.from('{"data":{}}')],
+  received: Buffer.from('{"data":{}}'),
   contentType: 'application/json',
   retryAfter: null,
   durationMs: 12.5,
