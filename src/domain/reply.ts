@@ -1,4 +1,4 @@
-import { decodeUtf8, isObject, isTooDeep, type JsonObject, parseJson, parseJsonObject } from './json.ts'
+import { decodeUtf8, isObject, isTooDeep, type JsonObject, membersOf, parseJson, parseJsonObject } from './json.ts'
 import { dataOf, isReplyObject, screenOf } from './webhook.ts'
 
 /** A webhook's answer that counts as a reply. `text` is the JSON as it came. */
@@ -51,21 +51,14 @@ export function completeScreen(reply: Reply, ownScreen: string | null): string {
   return `{"screen":${JSON.stringify(ownScreen)},${text.trimStart().slice(1)}`
 }
 
+/** Member by member as they came: 12345678901234567890, 1.0 and 1e400 survive, and no reviver is called for each of 130,000 numbers. */
 function rewrite({ text, body }: Reply, screen: string | null): string {
-  const kept = Object.entries(parseKeepingNumbers(text)).filter(
-    ([member]) => member !== 'screen' && (member !== 'data' || dataOf(body)),
-  )
-  return JSON.stringify(Object.fromEntries(screen === null ? kept : [['screen', screen], ...kept]))
-}
-
-// JSON.rawJSON and what a reviver is told of the source are in Node since 22; TypeScript does not know them yet.
-const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
-type SourceReviver = (this: unknown, name: string, value: unknown, context: { source: string }) => unknown
-
-/** Its numbers are written again as they were: 12345678901234567890, 1.0 and 1e400 survive. */
-function parseKeepingNumbers(json: string): JsonObject {
-  const keep: SourceReviver = (_name, value, { source }) => (typeof value === 'number' ? rawJSON(source) : value)
-  return JSON.parse(json, keep as Parameters<typeof JSON.parse>[1])
+  const members = membersOf(text)
+  // Of several with one name the last counts, as for whoever parses.
+  const data = dataOf(body) === null ? undefined : members.findLast(({ name }) => name === 'data')
+  const kept = members.filter((member) => member.name !== 'screen' && (member.name !== 'data' || member === data))
+  const texts = kept.map((member) => member.text)
+  return `{${(screen === null ? texts : [`"screen":${JSON.stringify(screen)}`, ...texts]).join(',')}}`
 }
 
 function problem(name: ReplyProblem): ReadReply {

@@ -135,6 +135,44 @@ describe('completeScreen', () => {
     )
   })
 
+  it('is what JSON makes of it without the members that do not count, whatever else is in it', () => {
+    const space = fc.constantFrom('', ' ', '\n\t ')
+    const name = fc.constantFrom(
+      'screen',
+      'data',
+      'sc\\u0072een',
+      'x',
+      '__proto__',
+      '1',
+      '{',
+      '"'.padStart(2, '\\'),
+      ',',
+    )
+    const value = fc.oneof(fc.json({ maxDepth: 2 }), fc.constantFrom('""', '{}', '[1]', '"}"', '{"a":[",",1.0]}'))
+    const member = fc
+      .tuple(space, name, space, value)
+      .map(([a, name, b, value]) => `${a}"${name}"${b}:${a}${value}${b}`)
+    const json = fc.array(member, { maxLength: 6 }).map((members) => `{${members.join()}}`)
+    fc.assert(
+      fc.property(json, (text) => {
+        const { kind } = read(text)
+        fc.pre(kind === 'reply')
+        const { screen, data, ...rest } = JSON.parse(text)
+        const isObject = typeof data === 'object' && data !== null && !Array.isArray(data)
+        const shown = typeof screen === 'string' && screen !== '' ? screen : 'OWN'
+        expect(JSON.parse(completed(text, 'OWN'))).toEqual({ screen: shown, ...rest, ...(isObject && { data }) })
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('leaves other members as they were written where it drops one', () => {
+    expect(completed('{ "2":1e2 ,"screen" : null,"1" : [ 1.0 ], "data":{"n":-0}\n}', 'OWN')).toBe(
+      '{"screen":"OWN","2":1e2,"1" : [ 1.0 ],"data":{"n":-0}}',
+    )
+    expect(completed('{"data":{"n":1},"screen":7,"data":{"n":2}}', 'OWN')).toBe('{"screen":"OWN","data":{"n":2}}')
+  })
+
   it('writes any own screen as JSON', () => {
     const screen = 'A"\\\n\u2028\ud800'
     expect(JSON.parse(completed('{"data":{}}', screen))).toEqual({ screen, data: {} })
