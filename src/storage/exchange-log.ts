@@ -58,7 +58,8 @@ export function listExchanges(
       .where(
         and(eq(exchanges.workspaceId, workspaceId), within, ...conditions.map((condition) => condition || undefined)),
       )
-      .orderBy(desc(exchanges.id))
+      // A flow token's index has it so: in another order all of its exchanges would be read.
+      .orderBy(flowToken === undefined ? desc(exchanges.id) : sql`${exchanges.id} desc nulls last`)
       .limit(limit)
   const operation = 'list exchanges'
   // A flow token has an index, and without a filter the newest rows are the page.

@@ -120,3 +120,10 @@ it('a session is looked up by its token and not among all of its workspace', asy
   expect(plan).toMatch(/Index Scan using conversations_workspace_id_id_pk .*\n *Index Cond: .*id >= /)
   expect(plan).toMatch(/Index Scan using clients_workspace_id_id_pk .*\n *Index Cond: .*id >= /)
 })
+
+it('an earlier answer is looked for from a token’s latest exchange on, in the order of its index', async () => {
+  await loadSessions(sql, [{ workspaceId, flowToken: 'x', action: 'init', screen: null }], true)
+  const plan = await planOf('answer_screen = t.screen')
+  expect(plan.match(/Limit .*\n *-> {2}Merge Append .*\n *Sort Key: exchanges.*\.id DESC NULLS LAST/g)).toHaveLength(2)
+  expect(plan).not.toContain('Sort  (')
+})

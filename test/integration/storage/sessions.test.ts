@@ -28,7 +28,7 @@ afterAll(async () => {
 const answerOf = (workspaceId: WorkspaceId) => `{"screen":"FORM","data":{"of":"${workspaceId}"}}`
 
 /** An exchange of the flow token that was answered with its workspace's own reply. */
-async function answered(workspaceId: WorkspaceId): Promise<void> {
+async function answered(workspaceId: WorkspaceId, more: Partial<ClosedExchange> = {}): Promise<void> {
   const [id, createdAt] = [newUuid(), new Date()]
   const flowResponse = firstSeen(newId('flowResponse'), flowToken, `flow of ${workspaceId}`, createdAt)
   const known = { workspaceId, id, createdAt, wabaId: '1', event: 'whatsapp.flows.init', action: 'init', screen: null }
@@ -37,7 +37,14 @@ async function answered(workspaceId: WorkspaceId): Promise<void> {
   const timings = { verify: 0, decrypt: 0, enrich: 0, webhook: 0, encrypt: 0, total: 1 }
   const nothing = { reason: null, webhookMs: null, attempt: null, completed: null, clientId: null }
   const ended = { outcome: 'replied', durationMs: 1, timings, answerScreen: 'FORM' } as const
-  const closed: ClosedExchange = { workspaceId, id, ...nothing, ...ended, answer: Buffer.from(answerOf(workspaceId)) }
+  const closed: ClosedExchange = {
+    workspaceId,
+    id,
+    ...nothing,
+    ...ended,
+    answer: Buffer.from(answerOf(workspaceId)),
+    ...more,
+  }
   await recordExchanges(sql, [opened], [closed], 'once')
 }
 
@@ -62,3 +69,23 @@ it.each(['postgres', 'citus'] as const)('sessions read together are each their o
   expect(plain.map(({ screenAnswer }) => screenAnswer)).toEqual(queries.map(() => null))
   expect(plain[3]?.flowResponse).toMatchObject({ flowToken, status: 'IN_PROGRESS', openedAt: expect.any(Date) })
 })
+
+it.each(['postgres', 'citus'] as const)(
+  'an earlier answer is looked for among the latest 200 of its token (%s)',
+  async (backend) => {
+    const workspaceId = newWorkspaceId()
+    await sql`insert into workspaces (id, name) values (${workspaceId}, 'W')`
+    await answered(workspaceId)
+    const load = () => {
+      const query = { workspaceId, flowToken, action: 'data_exchange', screen: 'FORM' }
+      return storageOn(backend).loadSessions(sql, [query], true)
+    }
+    const another = async (count: number) => {
+      for (let call = 0; call < count; call++) await answered(workspaceId, { answerScreen: 'OTHER' })
+    }
+    await another(199)
+    expect((await load())[0]?.screenAnswer?.toString()).toBe(answerOf(workspaceId))
+    await another(1)
+    expect((await load())[0]?.screenAnswer).toBeNull()
+  },
+)
