@@ -1,8 +1,10 @@
 import { equalBytes, sha256 } from '../crypto/digest.ts'
+import { hasSignatureForm } from '../crypto/meta-signature.ts'
 import { decodeUtf8 } from '../domain/json.ts'
 import { readMetaEntries } from '../domain/meta-webhook.ts'
 import type { Log } from '../ops/logger.ts'
 import type { MetaEntryDrop, Metrics } from '../ops/metrics.ts'
+import { PacedLines } from '../ops/paced-lines.ts'
 import { type Database, StorageError } from '../storage/database.ts'
 import { Admission, type AdmissionRules } from './meta-admission.ts'
 import type { MetaEvents } from './meta-events.ts'
@@ -38,6 +40,8 @@ const answer = (status: number): MetaWebhookAnswer => ({ status, body: '' })
 /** What Meta tells us beside exchanges (contract.md §5, protocol.md 5). Never throws, never rejects. */
 export class MetaWebhook {
   readonly #parts: MetaWebhookParts
+  /** Anybody can have a body refused, and any tenant an entry dropped, as often as they like. */
+  readonly #dropLines = new PacedLines(() => performance.now())
   #bytesUnderWay = 0
 
   constructor(parts: MetaWebhookParts) {
@@ -72,9 +76,9 @@ export class MetaWebhook {
   }
 
   async #apply({ wabaId, body, signature }: MetaPost): Promise<number> {
-    const { directory, signatureRequired, log } = this.#parts
+    const { directory, signatureRequired } = this.#parts
     // Not worth parsing: nothing can fit.
-    if (signatureRequired && signature === undefined) return 401
+    if (signatureRequired && !hasSignatureForm(signature)) return 401
     if (wabaId !== null && directory.waba(wabaId) === null) return this.#refuse(['unknown_waba'])
     const admission = new Admission(this.#parts, body, signature)
     const drops: MetaEntryDrop[] = []
@@ -92,7 +96,8 @@ export class MetaWebhook {
     if (admitted.length === 0) return this.#refuse(drops)
     this.#count(drops)
     await this.#parts.events.apply(admitted)
-    if (drops.length > 0) log.info({ dropped: drops.length, entries: entries.length }, "entries of Meta's were dropped")
+    if (drops.length > 0)
+      this.#tell({ dropped: drops.length, entries: entries.length }, "entries of Meta's were dropped")
     return 200
   }
 
@@ -103,8 +108,13 @@ export class MetaWebhook {
 
   #refuse(drops: readonly MetaEntryDrop[]): 401 {
     this.#count(drops)
-    this.#parts.log.info({ reason: drops[0] ?? 'empty', entries: drops.length }, "a body of Meta's webhook was refused")
+    this.#tell({ reason: drops[0] ?? 'empty', entries: drops.length }, "a body of Meta's webhook was refused")
     return 401
+  }
+
+  #tell(facts: object, message: string): void {
+    const paced = this.#dropLines.take()
+    if (paced !== null) this.#parts.log.info({ ...facts, ...paced }, message)
   }
 
   #count(drops: readonly MetaEntryDrop[]): void {

@@ -165,10 +165,30 @@ describe('whose signature covers what', () => {
     expect(await clientsOf(account)).toEqual([])
   })
 
+  it('tells of what strangers send 20 times in 10 s, and counts all', async () => {
+    const account = await createAccount(relevo)
+    const body = bodyOf(entryOf(account.wabaId, messageChange()))
+    const dropped = () => metric('relevo_meta_entries_dropped_total{reason="signature"}')
+    const lines = () => relevo.logs.filter(({ msg }) => msg === "a body of Meta's webhook was refused").length
+    const [droppedBefore, linesBefore] = [await dropped(), lines()]
+    for (let call = 0; call < 30; call++) expect((await postEvents(relevo, body, 'a-stranger')).status).toBe(401)
+    expect((await dropped()) - droppedBefore).toBe(30)
+    expect(lines() - linesBefore).toBeLessThanOrEqual(20)
+  })
+
   it('400 for what is signed and cannot be read, 413 past 3 MB', async () => {
+    // The event loop would stand still for it.
+    const crowded = `{"entry":[],"x":[${'{},'.repeat(200_000)}{}]}`
     const account = await createAccount(relevo)
     const { wabaId, appSecret } = account
-    for (const body of ['not JSON', '[]', '{}', '{"entry":{}}', `{"entry":${'['.repeat(300)}${']'.repeat(300)}}`]) {
+    for (const body of [
+      'not JSON',
+      '[]',
+      '{}',
+      '{"entry":{}}',
+      `{"entry":${'['.repeat(300)}${']'.repeat(300)}}`,
+      crowded,
+    ]) {
       expect((await postEvents(relevo, body, platformSecret)).status).toBe(400)
       expect((await postEvents(relevo, body, appSecret, { wabaId })).status).toBe(400)
     }
