@@ -32,6 +32,8 @@ const speedSeenMs = 100
 const mostUnderWay = { count: 8192, bytes: 256 * 1024 * 1024 }
 /** What those that wait may hold. Who comes beyond is shed at once: an answer is the only way to be rid of a body that came whole. */
 export const mostWaitingBytes = 64 * 1024 * 1024
+/** What a call takes besides its body, about: so many empty ones could wait, on the connections that may be open, that V8 could not pass them on in one call. */
+const callBytes = 8 * 1024
 /** While exchanges wait, so many deliveries may be taken, so often. */
 const courtesy = { deliveries: 4, everyMs: 500 }
 
@@ -103,9 +105,9 @@ export class ExchangeLine {
     return this.#isRefusing
   }
 
-  /** Has `begin` called when it is this exchange's turn, with why it is to be shed or null. `at`: when it came; `bytes`: what it holds in memory. */
+  /** Has `begin` called when it is this exchange's turn, with why it is to be shed or null. `at`: when it came; `bytes`: of its body. */
   enter<T>(
-    { workspaceId, bytes, at }: { readonly workspaceId: string; readonly bytes: number; readonly at: number },
+    call: { readonly workspaceId: string; readonly bytes: number; readonly at: number },
     begin: (shed: ShedReason | null) => Promise<T>,
   ): Promise<T> {
     const { promise, resolve } = Promise.withResolvers<T>()
@@ -114,9 +116,10 @@ export class ExchangeLine {
       resolve(work)
       return work
     }
-    const entry = { workspaceId, bytes, at, begin: run }
+    const { workspaceId } = call
+    const entry = { ...call, bytes: call.bytes + callBytes, begin: run }
     this.#waiting++
-    this.#waitingBytes += bytes
+    this.#waitingBytes += entry.bytes
     if (this.#waitingBytes > mostWaitingBytes) {
       this.#begin(entry, 'in_flight')
       return promise

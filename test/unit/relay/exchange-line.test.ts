@@ -162,6 +162,13 @@ describe('the line of exchanges', () => {
     expect(begun.at(-1)).toMatchObject({ name: 'again', shed: null })
   })
 
+  it('counts what a call takes besides its body', async () => {
+    const { enter, turn, line } = rig({ serve: 0, shed: 0, rest: 0 })
+    for (let call = 0; call < 20_000; call++) void enter('empty', { bytes: 0 })
+    expect(line.waiting).toBe(8192)
+    while (await turn());
+  })
+
   it('an exchange that fails leaves its place', async () => {
     const { line, turn } = rig()
     const failing = line.enter({ workspaceId: 'ws_1', bytes: 1, at: 0 }, () => Promise.reject(new Error('no')))
