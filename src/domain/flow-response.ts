@@ -95,6 +95,16 @@ export function afterCompletion(before: FlowResponse, now: Date): FlowResponse {
   return isFinal(before.status) ? before : { ...before, status: 'COMPLETED', completedAt: now }
 }
 
+/** What two states of one flow token come to, neither of which may know of the other: `before` was there first. */
+export function afterBoth(before: FlowResponse, state: FlowResponse): FlowResponse {
+  const seen = { ...before, lastActivityAt: latest(before.lastActivityAt, state.lastActivityAt) }
+  if (isFinal(before.status)) return seen
+  const told = { ...seen, flowId: before.flowId ?? state.flowId }
+  if (state.lastActivityAt !== null && state.lastActivityAt >= before.expiresAt) return { ...told, status: 'EXPIRED' }
+  const { status, completedAt } = state
+  return { ...told, status, openedAt: earliest(before.openedAt, state.openedAt), completedAt }
+}
+
 /**
  * The state after Meta told that the person completed the flow at `at`: linked to who it was where nothing was known. Final states stay; a
  * token past its time is expired, whether or not a sweep has come by.
@@ -118,6 +128,11 @@ export function afterConfirmation(
   return { ...linked, status: 'COMPLETED', completedAt: at }
 }
 
-function latest(before: Date | null, now: Date): Date {
-  return before !== null && before > now ? before : now
+function latest<T extends Date | null>(before: Date | null, now: T): Date | T {
+  return before !== null && (now === null || before > now) ? before : now
+}
+
+function earliest(a: Date | null, b: Date | null): Date | null {
+  if (a === null || b === null) return a ?? b
+  return a < b ? a : b
 }

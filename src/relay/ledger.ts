@@ -150,6 +150,7 @@ export class ExchangeLedger {
         answerScreen: ending.screen ?? null,
         attempt: attempt && recordOf(attempt),
         completed: ending.completed ?? null,
+        ...(this.#opened?.envelope === null && this.#opened.flowToken === null && { isBare: true }),
       },
       this.#request?.flowToken ?? null,
       notices,

@@ -9,30 +9,21 @@ import type { LateReply } from '../storage/exchanges.ts'
 import type { Spool } from '../storage/spool.ts'
 import { Alarm } from './alarm.ts'
 import { Gathering } from './gathering.ts'
+import {
+  databasePatienceMs,
+  diskPatienceMs,
+  memoryLimit,
+  memoryLimitOfDisk,
+  overduePatienceMs,
+  retryMs,
+  spooledPatienceMs,
+  spoolRetryMs,
+} from './recorder-limits.ts'
 import { encodeRow, partsOf, type Row } from './row.ts'
 import { type Entry, entryOf, groupLimits, letGo, lookAt, Recording, RowQueue, type Wait } from './row-queue.ts'
 import type { RowWriter } from './row-writer.ts'
 import { readGroups } from './spooled-rows.ts'
 import { tokenName, UnwrittenTokens } from './unwritten.ts'
-
-/** How long the database alone may take, ms: contract.md §8. */
-const databasePatienceMs = 200
-/** The same for an answer whose deadline may be over, ms. */
-const overduePatienceMs = 50
-/** How much longer an answer waits for the disk, ms. A disk that hangs must not hold answers. */
-const diskPatienceMs = 2000
-/** How long a process that ends goes on writing what is in the spool, ms. */
-const spooledPatienceMs = 1000
-/**
- * What rows may weigh in memory while neither database nor disk takes them. Beyond, those of the workspace that has most are given up, counted and
- * shouted about; while the disk has not failed it is given time, and four times as much.
- */
-const memoryLimit = 64 * 1024 * 1024
-const memoryLimitOfDisk = 4 * memoryLimit
-/** Pauses between tries of a database that is away. */
-const retryMs = { first: 100, last: 1000 }
-/** A disk that failed is not asked again for so long. */
-const spoolRetryMs = 1000
 
 export interface RecorderParts {
   readonly writer: Pick<RowWriter, 'away' | 'write'>
@@ -126,6 +117,7 @@ export class Recorder {
    * Returns how many rows are in neither.
    */
   async close(timeoutMs: number): Promise<number> {
+    const dueAt = performance.now() + timeoutMs
     this.#stopping.abort()
     this.#gathering.end()
     await within(spooledPatienceMs, this.#running)
@@ -133,6 +125,8 @@ export class Recorder {
     if (!this.#isDiverted) await within(Math.max(0, timeoutMs - spooledPatienceMs), this.#running)
     if (this.#unsafe > 0) this.#divert()
     await within(diskPatienceMs, this.#spooling)
+    // No disk takes them: rather before what is in the spool than never.
+    if (this.#unsafe > 0) await within(Math.max(0, dueAt - performance.now()), this.#writeRest())
     this.#alarm.clear()
     if (this.#unsafe > 0) this.#metrics.rowsLost(this.#unsafe)
     if (this.#spool.rows > 0) this.#log.warn({ rows: this.#spool.rows }, 'rows stay in the spool for the next process')
@@ -189,6 +183,10 @@ export class Recorder {
     return written
   }
 
+  async #writeRest(): Promise<void> {
+    while (this.#queue.length > 0 && (await this.#writeNext()));
+  }
+
   /** Writes the oldest group of the spool to the database. When none is left, rows go straight there again. */
   async #drain(): Promise<boolean> {
     if (this.#spool.rows === 0) {
@@ -208,6 +206,8 @@ export class Recorder {
     if (isGone && spooled.lost > 0) this.#lose(spooled.lost, 'the spool holds what is no row or cannot be read')
     this.#isHeld = written && this.#spool.rows < groupLimits.rows
     if (!this.#isHeld) this.#spooling ??= this.#spoolRows()
+    // Rows that were late for the disk are to be looked at anew.
+    else this.#alarm.setFor(performance.now())
     return written
   }
 

@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import { isExchangeEvent, subscribableEvents } from '../domain/events.ts'
-import type { FlowResponse } from '../domain/flow-response.ts'
+import { afterBoth, type FlowResponse } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Outcome } from '../domain/outcome.ts'
 import { idBounds, type Planning, within } from './arrays.ts'
@@ -44,6 +44,8 @@ export interface ClosedExchange {
   readonly attempt: RecordedAttempt | null
   /** The flow token's state after a relayed SUCCESS; null where it did not move. */
   readonly completed: FlowResponse | null
+  /** It was opened with neither envelope nor flow token: that it has none does not say that it was expunged. */
+  readonly isBare?: boolean
 }
 
 /**
@@ -69,8 +71,9 @@ const closingColumns = 'outcome, reason, duration_ms, webhook_ms, timings, answe
 const closingTypes = `outcome text, reason text, duration_ms float8, webhook_ms float8, timings jsonb, answer text,
   answer_screen text, attempt jsonb`
 const closingValues = closingColumns.replace('answer,', `decode(answer, 'base64'),`)
-/** An exchange without envelope and flow token was expunged since it was opened, and gets no answer. */
-export const isExpunged = `e.envelope is null and e.flow_token is null and e.event in (${exchangeEvents.join()})`
+/** An exchange without envelope and flow token, and opened with one, was expunged since and gets no answer. `isBare`: the SQL of the end's. */
+export const isExpunged = (isBare: string) =>
+  `e.envelope is null and e.flow_token is null and e.event in (${exchangeEvents.join()}) and ${isBare} is not true`
 
 /** What a flow response becomes that is there already. */
 export const moving = `on conflict (workspace_id, flow_token_digest) do update set
@@ -103,9 +106,9 @@ const statementOf = (planning: Planning) => `
   closed as (
     update exchanges e set outcome = t.outcome, reason = t.reason, duration_ms = t.duration_ms, webhook_ms = t.webhook_ms,
       timings = t.timings, attempt = t.attempt,
-      answer = case when ${isExpunged} then null else decode(t.answer, 'base64') end,
-      answer_screen = case when ${isExpunged} then null else t.answer_screen end
-    from json_to_recordset($2::text::json) as t(workspace_id text, id uuid, ${closingTypes})
+      answer = case when ${isExpunged('t.is_bare')} then null else decode(t.answer, 'base64') end,
+      answer_screen = case when ${isExpunged('t.is_bare')} then null else t.answer_screen end
+    from json_to_recordset($2::text::json) as t(workspace_id text, id uuid, is_bare boolean, ${closingTypes})
     where e.workspace_id = t.workspace_id and e.id = t.id and ${within('e.id', 4, planning)}
       and ${within('t.id', 4, planning)})
   insert into flow_responses as r (workspace_id, id, flow_token, flow_token_digest, flow_id, status, opened_at,
@@ -147,17 +150,18 @@ export function closingOf(row: ClosedExchange | undefined) {
     answer: base64Of(row.answer),
     answer_screen: textOf(row.answerScreen),
     attempt: row.attempt,
+    is_bare: row.isBare,
   }
 }
 
-/** An upsert may name a row once, so of several states of one token in a group the last counts, with the first opening. */
+/** An upsert may name a row once, so several states of one token in a group become one, as `moving` would make it of them one by one. */
 export function lastStates(opened: readonly OpenedExchange[], closed: readonly ClosedExchange[]) {
   const states = new Map<string, { readonly workspaceId: WorkspaceId; readonly state: FlowResponse }>()
   const add = (workspaceId: WorkspaceId, state: FlowResponse | null) => {
     if (state === null) return
     const name = `${workspaceId} ${storable(state.flowToken)}`
-    const openedAt = earliest(states.get(name)?.state.openedAt ?? null, state.openedAt)
-    states.set(name, { workspaceId, state: { ...state, openedAt } })
+    const before = states.get(name)?.state
+    states.set(name, { workspaceId, state: before === undefined ? state : afterBoth(before, state) })
   }
   for (const { workspaceId, flowResponse } of opened) add(workspaceId, flowResponse)
   for (const { workspaceId, completed } of closed) add(workspaceId, completed)
@@ -172,9 +176,4 @@ export function lastStates(opened: readonly OpenedExchange[], closed: readonly C
     completed_at: state.completedAt,
     expires_at: state.expiresAt,
   }))
-}
-
-function earliest(a: Date | null, b: Date | null): Date | null {
-  if (a === null || b === null) return a ?? b
-  return a < b ? a : b
 }

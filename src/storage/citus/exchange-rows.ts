@@ -35,7 +35,7 @@ const openingColumns = [
   ...['webhook_id', 'envelope'],
 ] as const
 const closingColumns = [
-  ...['outcome', 'reason', 'duration_ms', 'webhook_ms', 'timings', 'attempt', 'answer', 'answer_screen'],
+  ...['outcome', 'reason', 'duration_ms', 'webhook_ms', 'timings', 'attempt', 'answer', 'answer_screen', 'is_bare'],
 ] as const
 const stateColumns = [
   ...['workspace_id', 'id', 'flow_token', 'flow_id', 'status', 'opened_at', 'last_activity_at', 'completed_at'],
@@ -53,8 +53,8 @@ const opening = `
 
 const closing = `
   update exchanges e set outcome = $3, reason = $4, duration_ms = $5, webhook_ms = $6, timings = $7, attempt = $8,
-    answer = case when ${isExpunged} then null else decode($9::text, 'base64') end,
-    answer_screen = case when ${isExpunged} then null else $10 end
+    answer = case when ${isExpunged('$11::boolean')} then null else decode($9::text, 'base64') end,
+    answer_screen = case when ${isExpunged('$11::boolean')} then null else $10 end
   where e.workspace_id = $1 and e.id = $2`
 
 const flowResponse = `

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
-import { firstSeen } from '../../../src/domain/flow-response.ts'
+import { type FlowResponse, firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { storageOn } from '../../../src/storage/backends.ts'
 import type { Database } from '../../../src/storage/database.ts'
@@ -105,6 +105,53 @@ describe('a group of rows', () => {
     await write({ opened: [], closed: [closing(opened, { completed })] })
     await replay({ opened: [opened], closed: [] })
     expect(await flowResponses()).toMatchObject([{ status: 'COMPLETED' }])
+  })
+
+  it('keeps the answer of one that has neither envelope nor flow token, apart, together, and again', async () => {
+    const bare = { event: 'whatsapp.flows.init', flowToken: null, envelope: null, flowResponse: null }
+    const [first, second] = [opening(bare), opening(bare)]
+    const ends = [closing(first, { isBare: true }), closing(second, { isBare: true })]
+    await write({ opened: [first], closed: [] })
+    await write({ opened: [second], closed: ends })
+    await replay({ opened: [first, second], closed: ends })
+    expect((await rows()).map(({ answer }) => String(answer))).toEqual(['{"screen":"NEXT"}', '{"screen":"NEXT"}'])
+  })
+
+  it('brings several states of a flow token to what they come to one by one', async () => {
+    const at = (minutes: number) => new Date(Date.UTC(2026, 0, 1, 0, minutes))
+    const stateOf = (minutes: number, more: Partial<FlowResponse> = {}) => ({
+      ...firstSeen(newId('flowResponse'), flowToken, null, at(minutes)),
+      ...more,
+    })
+    const groups: [FlowResponse, FlowResponse, FlowResponse | null][] = [
+      // Completed, and another exchange after it, which may have known.
+      [stateOf(0), stateOf(2), stateOf(0, { status: 'COMPLETED', completedAt: at(1) })],
+      [stateOf(0), stateOf(2, { status: 'COMPLETED', completedAt: at(1) }), null],
+      // Twice: the first counts.
+      [
+        stateOf(0, { status: 'COMPLETED', completedAt: at(0) }),
+        stateOf(2),
+        stateOf(2, { status: 'COMPLETED', completedAt: at(3) }),
+      ],
+      // The first opening, the last activity, and the flow that one of them knew.
+      [stateOf(5, { flowId: 'flow_1' }), stateOf(3, { openedAt: at(3) }), null],
+      // Past its time.
+      [stateOf(0), stateOf(3000), stateOf(3000, { status: 'COMPLETED', completedAt: at(3000) })],
+    ]
+    const stored = async () => {
+      const [row] = await flowResponses()
+      await sql`delete from flow_responses where workspace_id = ${workspaceId}`
+      return row && { ...row, created_at: null, updated_at: null }
+    }
+    for (const [first, second, completed] of groups) {
+      const opened = [opening({ flowResponse: first }), opening({ flowResponse: second })] as const
+      const closed = [closing(opened[0], { completed })]
+      await write({ opened: [...opened], closed })
+      const together = await stored()
+      for (const row of opened) await write({ opened: [row], closed: [] })
+      await write({ opened: [], closed })
+      expect(together).toEqual(await stored())
+    }
   })
 
   it('takes late replies together with their exchange, alone, and again', async () => {

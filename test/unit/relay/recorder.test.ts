@@ -45,6 +45,9 @@ class ScriptedSpool {
   bytes = 0
   readonly everSpooled: Row[] = []
   isClosed = false
+  isAppending = false
+  /** The disk takes nothing before. */
+  gate: Promise<void> | null = null
   readonly #fails: boolean[]
   #given = 0
   constructor(fails: readonly boolean[] = []) {
@@ -58,6 +61,8 @@ class ScriptedSpool {
   adopt = async () => []
   async append(rows: readonly Uint8Array[]): Promise<void> {
     await new Promise(setImmediate)
+    this.isAppending = true
+    await this.gate
     if (this.#fails.shift()) throw new Error('disk full')
     this.content.push(...rows)
     this.everSpooled.push(...rows.map(decodeRow).filter((row) => row !== null))
@@ -284,6 +289,39 @@ describe('a recorder', () => {
     expect(await recorder.close(1000)).toBe(0)
     expect(spool.rows).toBe(1200)
     expect([database.written.length, lost(), spool.isClosed]).toEqual([0, 0, true])
+  })
+
+  it('at its end writes what no disk takes, before what is in the spool', async () => {
+    const { database, spool, recorder, lost } = recorderOf(
+      Array<Mood>(1000).fill('slow'),
+      Array<boolean>(100).fill(true),
+    )
+    // More than the second that a process that ends has for it.
+    for (let row = 0; row < 20_000; row++)
+      spool.content.push(encodeRow({ kind: 'opened', row: opened('a'), deliveries: [] }))
+    await recorder.adopt()
+    const row = opened('b')
+    recorder.opened(row, [], { patienceMs: 20 })
+    expect(await recorder.close(3000)).toBe(0)
+    expect(database.written.map((written) => written.row.id)).toContain(row.id)
+    expect([spool.rows > 0, lost()]).toEqual([true, 0])
+  })
+
+  it('brings to the disk what was late already when it began to wait for the last of the spool', async () => {
+    const { spool, recorder } = recorderOf(['gone', 'takes', 'hangs'])
+    await recorder.opened(opened('a'), [], { patienceMs: 20 }).onDisk()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    spool.gate = promise
+    spool.isAppending = false
+    recorder.opened(opened('b'), [], { patienceMs: 20 })
+    await eventually(() => spool.isAppending)
+    const late = opened('c')
+    recorder.opened(late, [], { patienceMs: 20 })
+    await eventually(() => spool.rows === 0)
+    resolve()
+    const isThere = () => spool.everSpooled.some(({ row }) => row.id === late.id)
+    await eventually(isThere, { timeoutMs: 1000 })
+    await recorder.close(10)
   })
 
   it('does not hold an exchange back for rows that are in the spool', async () => {
