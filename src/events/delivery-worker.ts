@@ -208,9 +208,10 @@ export class DeliveryWorker {
 
   #begin(alarm: RungAlarm, delivery: WaitingDelivery | undefined, webhook: KnownWebhook | undefined): void {
     const underWay = this.#attempt(alarm, delivery, webhook)
-      .catch((error: unknown) =>
-        this.#parts.log.error({ error, deliveryId: alarm.deliveryId }, 'a delivery failed inside Relevo'),
-      )
+      .catch((error: unknown) => {
+        this.#taken.delete(alarm.deliveryId)
+        this.#parts.log.error({ error, deliveryId: alarm.deliveryId }, 'a delivery failed inside Relevo')
+      })
       .finally(() => {
         this.#underWay.delete(underWay)
         this.#start()
@@ -256,9 +257,8 @@ export class DeliveryWorker {
   /** Has alarms ring again, for whoever takes them next. Never throws: without it they ring again once we no longer keep them alive. */
   async #giveBack(alarms: readonly RungAlarm[]): Promise<void> {
     const { queue, database } = this.#parts
-    const ids = alarms.map(({ deliveryId }) => deliveryId)
-    for (const id of ids) this.#taken.delete(id)
-    if (ids.length === 0) return
+    for (const { deliveryId } of alarms) this.#taken.delete(deliveryId)
+    if (alarms.length === 0) return
     const again = () => database.work.begin((tx) => ringAnew(queue, tx, alarms))
     await storing('give alarms back', again).catch((error) => this.#failed(error, 'deliveries were not given back'))
   }

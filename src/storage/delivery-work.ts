@@ -162,8 +162,8 @@ const attemptingOf = (planning: Planning) => `
   insert into attempts (workspace_id, id, delivery_id, number, status, failure, duration_ms, connect_ms, head_ms, bytes,
     response_headers, response_body, created_at)
   select t.workspace_id, t.id, t.delivery_id, t.number, t.status, t.failure, t.duration_ms, t.connect_ms, t.head_ms, t.bytes,
-    case when d.status <> 'expunged' then t.response_headers::json end,
-    case when d.status <> 'expunged' then decode(t.response_body, 'base64') end, t.created_at
+    case when d.envelope is not null then t.response_headers::json end,
+    case when d.envelope is not null then decode(t.response_body, 'base64') end, t.created_at
   from json_to_recordset($1::text::json) as t(workspace_id text, id uuid, delivery_id uuid, number int, status int,
     failure text, duration_ms float8, connect_ms float8, head_ms float8, bytes int, response_headers text, response_body text,
     created_at timestamptz)

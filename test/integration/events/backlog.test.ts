@@ -11,6 +11,7 @@ import { measureQueue } from '../../../src/storage/deliveries.ts'
 import { type RingAnew, recoverDeliveries } from '../../../src/storage/redelivery.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
+import { waitForLocks } from '../../support/locks.ts'
 import { insertDelivery } from '../../support/log-rows.ts'
 
 let testDatabase: TestDatabase
@@ -129,3 +130,31 @@ it('what is recovered and fails again meanwhile is not recovered twice, and what
   // No room, and nothing that needs some.
   expect(await recover(0, new Date(since.getTime() + 1))).toEqual({ recovered: 0, isComplete: true })
 })
+
+it('what waits for its next attempt needs no room to be recovered', async () => {
+  for (const status of ['failed', 'exhausted', 'failed', 'exhausted', 'failed'] as const)
+    await insertDelivery(sql, workspaceId, { webhookId: 'wh_room', status })
+  const since = new Date(Date.now() - 60_000)
+  const recover = (room: number) =>
+    recoverDeliveries(database, workspaceId, 'wh_room', { since }, room, async (tx) => {
+      await tx`update deliveries set status = 'failed' where webhook_id = 'wh_room' and status = 'pending'`
+    })
+  expect(await recover(0)).toEqual({ recovered: 3, isComplete: false })
+  expect(await recover(1)).toEqual({ recovered: 4, isComplete: false })
+  expect(await recover(1)).toEqual({ recovered: 5, isComplete: true })
+})
+
+it('what ends while it is recovered has ended', async () => {
+  const id = await insertDelivery(sql, workspaceId, { webhookId: 'wh_race', status: 'failed' })
+  const since = new Date(Date.now() - 60_000)
+  let recovering: Promise<unknown> = Promise.resolve()
+  await sql.begin(async (tx) => {
+    await tx`update deliveries set status = 'delivered', delivered_at = now() where id = ${id}`
+    recovering = recoverDeliveries(database, workspaceId, 'wh_race', { since }, 10, expectNone)
+    await waitForLocks(database.work, 1)
+  })
+  expect(await recovering).toEqual({ recovered: 0, isComplete: true })
+  expect(await sql`select status from deliveries where id = ${id}`).toMatchObject([{ status: 'delivered' }])
+})
+
+const expectNone: RingAnew = async (_tx, deliveries) => expect(deliveries).toEqual([])

@@ -230,6 +230,30 @@ describe('a delivery that another process attempts again while an attempt of it 
     await eventually(() => isDelivered(last.id))
   })
 
+  it('leaves nothing of a response that comes once it was emptied, delivered or not', async () => {
+    const [id = ''] = await enqueued('wh_emptied', 1)
+    await sql`update deliveries set status = 'delivered', due_at = null, envelope = null where id = ${id}`
+    const at = new Date()
+    const attempt = {
+      id: newUuid(),
+      createdAt: at,
+      status: 200,
+      failure: null,
+      durationMs: 1,
+      connectMs: 1,
+      headMs: 1,
+      bytes: 2,
+      responseHeaders: { 'x-person': 'Ana' },
+      responseBody: Buffer.from('Ana'),
+    }
+    const ended = { status: 'delivered', reason: null, attempts: 1, failures: 0, dueAt: null } as const
+    const progress = { workspaceId, deliveryId: id, webhookId: 'wh_emptied', wasDueAt: at, at, ...ended, attempt }
+    await recordProgress(database.work, [progress], 'once')
+    const [made] = await sql`select * from attempts where delivery_id = ${id}`
+    expect(made).toMatchObject({ status: 200, response_headers: null, response_body: null })
+    await queue.remove(statementsOf(database.work), [id])
+  })
+
   it('stays as it was left when what became of the attempt is written late, or twice', async () => {
     const [id = ''] = await enqueued('wh_away', 1)
     const [delivery] = await loadWaiting(database.work, [{ workspaceId, deliveryId: id }])
