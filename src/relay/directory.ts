@@ -150,7 +150,10 @@ export class Directory {
     if (now === known) return
     for (const wabaId of known.wabaIds) {
       const isTheirs = this.#accounts.get(wabaId)?.workspaceId === workspaceId
-      if (isTheirs && now?.wabaIds.includes(wabaId) !== true) this.#accounts.delete(wabaId)
+      if (!isTheirs || now?.wabaIds.includes(wabaId) === true) continue
+      this.#accounts.delete(wabaId)
+      // It may have moved: then who has it was loaded before an older load of this workspace, and is loaded again.
+      for (const [other, { wabaIds }] of this.#versions) if (wabaIds.includes(wabaId)) this.#versions.delete(other)
     }
     for (const webhookId of known.webhooks.keys()) {
       if (now?.webhooks.has(webhookId) !== true) this.#keeper.forget(webhookId)

@@ -121,3 +121,27 @@ it.each(['replace', 'replaceAll'] as const)(
     expect(directory.waba('1')?.verified).toBe(true)
   },
 )
+
+it('a WABA that moved is found again, in whatever order loads of both workspaces end', async () => {
+  const other = 'ws_2' as WorkspaceId
+  const of = (workspaceId: WorkspaceId, version: number, ...wabas: StoredWaba[]) => [
+    { workspaceId, version, wabas, webhooks: [] },
+  ]
+  const loadOfOther = () => directory.replace([other], async () => of(other, 1, waba))
+  await replace(...of(workspaceId, 1, waba))
+  const [second, third] = [Promise.withResolvers<WorkspaceConfig[]>(), Promise.withResolvers<WorkspaceConfig[]>()]
+  const loads = [second, third].map(({ promise }) => directory.replace([workspaceId], () => promise))
+  await loadOfOther()
+  second.resolve(of(workspaceId, 2, waba))
+  await loads[0]
+  third.resolve(of(workspaceId, 3))
+  await loads[1]
+  const stored = new Map([
+    [workspaceId, 3],
+    [other, 1],
+  ])
+  expect(directory.outdated(stored)).toEqual([other])
+  await loadOfOther()
+  expect(directory.waba('1')?.workspaceId).toBe(other)
+  expect(directory.outdated(stored)).toEqual([])
+})
