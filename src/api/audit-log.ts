@@ -3,7 +3,8 @@ import { type AuditEntry, listAuditEntries } from '../storage/audit-log.ts'
 import type { Page } from '../storage/workspaces.ts'
 import { exampleId, exampleList, exampleTime } from './example.ts'
 import { iso, isoTime, since, text, until } from './fields.ts'
-import { byId, listOf, pageMembers, pageOf } from './list.ts'
+import { listOf, pageMembers } from './list.ts'
+import { logPageOf, pageMayBeShort } from './log-page.ts'
 import { ok, workspaceOperation } from './operation.ts'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -38,7 +39,7 @@ export const list = workspaceOperation({
   summary: 'List the changes that were made through the API',
   description:
     'Every call other than a GET that was authenticated, allowed and valid, whatever came of it. The operator reads his own changes outside ' +
-    'of workspaces, such as making one, with `X-Workspace-Id: operator`.',
+    `of workspaces, such as making one, with \`X-Workspace-Id: operator\`. ${pageMayBeShort}`,
   reachesOutside: true,
   example: { query: { action: example.action }, answer: ok(exampleList(example)) },
   query: z.strictObject({
@@ -51,6 +52,6 @@ export const list = workspaceOperation({
   response: { 200: listOf(auditEntryBody) },
   async handle({ deps, workspaceId, query }) {
     const load = (page: Page) => listAuditEntries(deps.database, workspaceId, page, query)
-    return ok(await pageOf(query, load, byId, bodyOf))
+    return ok(await logPageOf(query, load, bodyOf))
   },
 })

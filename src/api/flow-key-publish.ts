@@ -37,7 +37,8 @@ export const publish = workspaceOperation({
   params: z.strictObject({ ...pathWaba, keyId: z.string().regex(idPattern('flowKey')) }),
   response: { 200: z.object({ channels: z.array(channelResult) }) },
   async handle({ deps, workspaceId, params: { wabaId, keyId } }) {
-    const flowKey = found(await findFlowKey(deps.database, workspaceId, wabaId, keyId), 'flow key')
+    const find = async () => found(await findFlowKey(deps.database, workspaceId, wabaId, keyId), 'flow key')
+    const flowKey = await find()
     if (flowKey.status !== 'active') {
       throw new ApiError('flow_key_retired', 'a retired key opens nothing: publish an active one')
     }
@@ -46,7 +47,11 @@ export const publish = workspaceOperation({
     if (channels.length === 0)
       throw new ApiError('no_channels', 'keys are published by phone number: make a channel first')
     const publishTo = (channel: Channel) => publishToChannel(deps, channel, flowKey.publicKey, accessToken)
-    return ok({ channels: await inParallel(channels, width, publishTo) })
+    const published = await inParallel(channels, width, publishTo)
+    if ((await find()).status !== 'active') {
+      throw new ApiError('flow_key_retired', 'the key was retired while it was published: publish an active one now')
+    }
+    return ok({ channels: published })
   },
 })
 

@@ -71,7 +71,8 @@ function faultsOfTemplate(body: Partial<FlowMessageInput>, fault: Fault): void {
     if (body[name] !== undefined) fault([name], 'is for interactive messages: the template says it')
   }
   for (const [index, component] of (body.template?.components ?? []).entries()) {
-    const isFlowButton = String(component.sub_type).toLowerCase() === 'flow'
+    const { sub_type: subType } = component
+    const isFlowButton = typeof subType === 'string' && subType.toLowerCase() === 'flow'
     if (isFlowButton) fault(['template', 'components', index], 'must not be the flow button: Relevo makes it')
   }
 }

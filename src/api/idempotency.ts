@@ -25,6 +25,8 @@ export const waitMs = 10_000
 const longestPauseMs = 250
 export const prolongEveryMs = 20_000
 const sweepEveryMs = 600_000
+/** One a second: as long as the claim of a call that shows no life. */
+const settleTries = 60
 
 type Parts = Pick<ApiDeps, 'database' | 'masterKeys' | 'reportError'>
 
@@ -105,10 +107,27 @@ async function runClaimed(
     return performed.answer
   } finally {
     clearInterval(timer)
-    const settled = performed?.isKept
-      ? keep(deps, place, await claim, sealedAt, performed.answer, first.startedAt)
-      : freeCall(deps.database, place, await claim)
-    await settled.catch((error: unknown) => deps.reportError(error, 'the answer of an idempotent call'))
+    const [held, made] = [await claim, performed]
+    const settle = () =>
+      made?.isKept
+        ? keep(deps, place, held, sealedAt, made.answer, first.startedAt)
+        : freeCall(deps.database, place, held)
+    await settle().catch((error: unknown) => {
+      deps.reportError(error, 'the answer of an idempotent call')
+      void settleAgain(settle)
+    })
+  }
+}
+
+/** Who is not told what became of the call would make it again once its claim is over. */
+async function settleAgain(settle: () => Promise<void>): Promise<void> {
+  for (let tries = 0; tries < settleTries; tries++) {
+    await sleep(1000, undefined, { ref: false })
+    const isSettled = await settle().then(
+      () => true,
+      () => false,
+    )
+    if (isSettled) return
   }
 }
 

@@ -54,6 +54,6 @@ function statusOf(held: JsonObject, publicKey: string): KeyStatus {
 }
 
 /** Line ends of a PEM do not always survive the way. */
-function packed(pem: unknown): string {
-  return String(pem).replace(/\s/g, '')
+function packed(pem: unknown): string | null {
+  return typeof pem === 'string' ? pem.replace(/\s/g, '') : null
 }

@@ -62,7 +62,8 @@ export function loadConfigs(sql: postgres.Sql, only: readonly WorkspaceId[] | nu
         tx`select id, config_version::float8 as version from workspaces ${of('id')}`,
         tx`select workspace_id, waba_id, verified, require_token_signature, verify_token_sealed from wabas ${of('workspace_id')}`,
         tx`select workspace_id, waba_id, id, app_secret_sealed as sealed from app_secrets ${of('workspace_id')} order by id desc`,
-        tx`select workspace_id, waba_id, id, private_key_sealed as sealed, status from flow_keys ${of('workspace_id')} order by id desc`,
+        tx`select workspace_id, waba_id, id, private_key_sealed as sealed from flow_keys
+             where status = 'active' ${only === null ? tx`` : tx`and workspace_id in ${tx(only)}`} order by id desc`,
         tx`select workspace_id, ${flowColumns(tx)} from flows ${of('workspace_id')} order by id`,
         tx`select workspace_id, id, url, events, active, headers_sealed, flow_ids, timeout_ms, fallback, format, breaker_mode,
              breaker_closed_at, created_at from webhooks ${of('workspace_id')} order by id`,
@@ -71,7 +72,7 @@ export function loadConfigs(sql: postgres.Sql, only: readonly WorkspaceId[] | nu
       ])
       const ofWaba = (rows: readonly Row[]) => Map.groupBy(rows, (row) => `${row.workspace_id} ${row.waba_id}`)
       const secretsOfWaba = ofWaba(appSecrets)
-      const keysOfWaba = ofWaba(flowKeys.filter((row) => row.status === 'active'))
+      const keysOfWaba = ofWaba(flowKeys)
       const flowsOfWaba = ofWaba(flows)
       const secretsOfWebhook = Map.groupBy(webhookSecrets, (row) => `${row.workspace_id} ${row.webhook_id}`)
       const wabasOf = Map.groupBy(wabas, (row) => row.workspace_id as string)

@@ -1,6 +1,7 @@
-import { and, desc, eq, getTableColumns, lt } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, type SQL } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Queryable, storing } from './database.ts'
+import { type Queryable, storing, type Transaction } from './database.ts'
+import { type LogPage, readLog, type SearchBounds, searchLog } from './log-search.ts'
 import { auditLog } from './schema.ts'
 import { madeWithin, type TimeSpan } from './time-span.ts'
 import type { Page } from './workspaces.ts'
@@ -48,16 +49,19 @@ export function listAuditEntries(
   workspaceId: WorkspaceId,
   page: Page,
   filter: AuditFilter,
-): Promise<AuditEntry[]> {
+  bounds?: SearchBounds,
+): Promise<LogPage<AuditEntry>> {
   const { actor, action } = filter
-  const where = and(
+  const theirs = and(
     eq(auditLog.workspaceId, workspaceId),
-    page.before === null ? undefined : lt(auditLog.id, page.before),
     actor === undefined ? undefined : eq(auditLog.actor, actor),
     action === undefined ? undefined : eq(auditLog.action, action),
     madeWithin(auditLog, filter),
   )
-  return storing('list audit entries', () =>
-    queryable.orm.select(columns).from(auditLog).where(where).orderBy(desc(auditLog.id)).limit(page.limit),
-  )
+  const load = (tx: Transaction, within: SQL | undefined, limit: number) =>
+    tx.orm.select(columns).from(auditLog).where(and(theirs, within)).orderBy(desc(auditLog.id)).limit(limit)
+  const operation = 'list audit entries'
+  // Without a filter the newest rows are the page.
+  if ((actor ?? action) === undefined) return readLog(queryable, operation, page, auditLog, load)
+  return searchLog(queryable, operation, workspaceId, page, filter, auditLog, load, bounds)
 }

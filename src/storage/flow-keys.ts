@@ -20,6 +20,9 @@ export interface NewFlowKey {
 /** Each is tried on every call of Meta until one opens it, at 0.25 ms of CPU and more. */
 export const mostActiveFlowKeys = 10
 
+/** Retired ones are listed with their WABA; of the same pair there can be any number. */
+export const mostRetiredFlowKeys = 100
+
 /** The WABA must be there. Throws ApiError `already_exists` where the pair is active already, and `limit_reached`. */
 export function insertFlowKey(
   database: Database,
@@ -44,7 +47,7 @@ export function insertFlowKey(
   })
 }
 
-/** Ends an active flow key and destroys its private half. Throws ApiError `not_found`, `last_flow_key`. */
+/** Ends an active flow key and destroys its private half; forgets those that were retired long before. Throws ApiError `not_found`, `last_flow_key`. */
 export function retireFlowKey(database: Database, workspaceId: WorkspaceId, wabaId: string, id: string): Promise<void> {
   return changeConfig(database, workspaceId, 'retire flow key', async (tx) => {
     const active = await selectActive(tx, workspaceId, wabaId)
@@ -59,6 +62,14 @@ export function retireFlowKey(database: Database, workspaceId: WorkspaceId, waba
       .update(flowKeys)
       .set({ status: 'retired', privateKeySealed: null, updatedAt: sql`now()` })
       .where(and(eq(flowKeys.workspaceId, workspaceId), eq(flowKeys.id, id)))
+    const ofWaba = and(eq(flowKeys.workspaceId, workspaceId), eq(flowKeys.wabaId, wabaId))
+    const beyond = tx.orm
+      .select({ id: flowKeys.id })
+      .from(flowKeys)
+      .where(and(ofWaba, eq(flowKeys.status, 'retired')))
+      .orderBy(desc(flowKeys.updatedAt), desc(flowKeys.id))
+      .offset(mostRetiredFlowKeys)
+    await tx.orm.delete(flowKeys).where(and(ofWaba, inArray(flowKeys.id, beyond)))
   })
 }
 

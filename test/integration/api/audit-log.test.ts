@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ApiErrorCode } from '../../../src/domain/errors.ts'
+import { listAuditEntries } from '../../../src/storage/audit-log.ts'
 import { adminToken, goodAttempt, type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { nextPhoneNumber, webhookInput } from './samples.ts'
 
@@ -26,6 +27,18 @@ async function entries(query = '', of = workspace): Promise<Json[]> {
   expect(answer.status, answer.text).toBe(200)
   return answer.body.data
 }
+
+test('a search for what is not there stops after a while, and says where', async () => {
+  for (let made = 0; made < 3; made++) await workspace.remove('/v1/clients/client_0')
+  const { database } = api
+  const bounds = { firstRows: 1, mostRows: 1, searchMs: 0 }
+  const search = (before: string | null) =>
+    listAuditEntries(database, workspace.id, { before, limit: 10 }, { action: 'nothing' }, bounds)
+  const first = await search(null)
+  expect(first).toEqual({ rows: [], stoppedAt: expect.any(String) })
+  const second = await search(first.stoppedAt)
+  expect((second.stoppedAt ?? '') < (first.stoppedAt ?? '')).toBe(true)
+})
 
 const asOperator = (workspaceId: string) => ({ token: adminToken, headers: { 'X-Workspace-Id': workspaceId } })
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { newId } from '../../../src/domain/ids.ts'
-import { answerWith, carryOutAndHang, refuse } from '../../support/graph.ts'
+import { answerChanged, answerWith, carryOutAndHang, refuse } from '../../support/graph.ts'
 import { apiWithGraph } from './graph-api.ts'
 import { nextNumber } from './samples.ts'
 
@@ -81,6 +81,17 @@ test('409 without an access token, without channels, and for a retired key; none
   const retired = await publish(wabaId, flowKeyId)
   expect([retired.status, retired.body.code]).toEqual([409, 'flow_key_retired'])
   expect(under.fake.calls).toEqual([])
+})
+
+test('409 for a key that is retired while it is published', async () => {
+  const { wabaId, flowKeyId } = await under.makeWaba()
+  await under.makeChannel(wabaId)
+  under.fake.next(upload, async (answering) => {
+    await under.api.database.sql`update flow_keys set status = 'retired' where id = ${flowKeyId}`
+    await answerChanged((standard) => standard)(answering)
+  })
+  const answer = await publish(wabaId, flowKeyId)
+  expect([answer.status, answer.body.code]).toEqual([409, 'flow_key_retired'])
 })
 
 test('404 for a key of another WABA, of nobody, and for a WABA that is not there', async () => {

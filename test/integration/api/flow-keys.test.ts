@@ -2,7 +2,7 @@ import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
 import { newId } from '../../../src/domain/ids.ts'
-import { mostActiveFlowKeys } from '../../../src/storage/flow-keys.ts'
+import { mostActiveFlowKeys, mostRetiredFlowKeys } from '../../../src/storage/flow-keys.ts'
 import { type Json, listen, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { nextNumber } from './samples.ts'
 
@@ -140,6 +140,25 @@ test('409 past the number that is tried on every call; retired ones do not count
   expect((await workspace.post(path, {})).body.code).toBe('limit_reached')
   await workspace.remove(`${path}/${first.id}`)
   expect((await workspace.post(path, {})).status).toBe(201)
+})
+
+test('the latest hundred that were retired are kept', async () => {
+  const { wabaId, path, first } = await makeWaba()
+  const other = await makeWaba()
+  await api.database.sql`
+    insert into flow_keys (workspace_id, id, waba_id, status, public_key, fingerprint, updated_at)
+    select workspace_id, 'fk_' || left(md5(waba_id || i), 26), waba_id, 'retired', public_key, fingerprint, now() - make_interval(mins => i)
+    from flow_keys, generate_series(1, 100) i where waba_id in (${wabaId}, ${other.wabaId}) and (waba_id = ${wabaId} or i < 3)`
+  const second = await workspace.make(path, {})
+  await workspace.remove(`${path}/${first.id}`)
+  const { flowKeys } = (await workspace.get(`/v1/wabas/${wabaId}`)).body
+  expect(flowKeys).toHaveLength(mostRetiredFlowKeys + 1)
+  const ids = flowKeys.map(({ id }: Json) => id)
+  expect(ids).toEqual(expect.arrayContaining([first.id, second.id]))
+  const [oldest] = await api.database.sql`
+    select count(*)::int as n from flow_keys where waba_id = ${wabaId} and updated_at < now() - interval '99 minutes 30 seconds'`
+  expect(oldest?.n).toBe(0)
+  expect((await workspace.get(`/v1/wabas/${other.wabaId}`)).body.flowKeys).toHaveLength(3)
 })
 
 test('404 under another WABA and in another workspace', async () => {

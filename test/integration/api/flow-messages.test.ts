@@ -319,6 +319,15 @@ describe('400', () => {
       { ...to, type: 'template', template: { ...template, components: [{ type: 'button', sub_type: 'FLOW' }] } },
       ['template.components.0'],
     ],
+    [
+      'a flow button of their own, whatever else is there',
+      {
+        ...to,
+        type: 'template',
+        template: { ...template, components: [{ sub_type: { toString: 1 } }, { sub_type: 'flow' }] },
+      },
+      ['template.components.1'],
+    ],
     ['a shared flow token', { ...message, ...to, flowToken: 'unused' }, ['flowToken']],
     ['an unknown type', { ...message, ...to, type: 'text' }, ['type']],
     ['an unknown member', { ...message, ...to, surprise: 1 }, ['surprise']],

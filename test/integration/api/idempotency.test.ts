@@ -134,6 +134,27 @@ test('a twin does not wait for ever: 409', async () => {
   expect((await makeOnce(call, expect.unreachable)).json).toBe('"first"')
 })
 
+test('an answer that could not be kept at once is kept as soon as it can be', async () => {
+  let isAway = false
+  const reported: unknown[] = []
+  const database = {
+    get orm() {
+      if (isAway) throw new Error('the database is away')
+      return api.database.orm
+    },
+  } as unknown as typeof api.database
+  const deps = { database, masterKeys: api.masterKeys, reportError: (error: unknown) => void reported.push(error) }
+  const call = keyedCall(freshKey())
+  const run = async () => {
+    isAway = true
+    return { answer: answer('"first"'), isKept: true }
+  }
+  expect((await once(deps, call, run)).json).toBe('"first"')
+  isAway = false
+  expect((await makeOnce(call, expect.unreachable)).json).toBe('"first"')
+  expect(reported).toHaveLength(1)
+})
+
 async function move(column: 'started_at' | 'expires_at', by: string): Promise<void> {
   const moved = sql`${sql.identifier(column)} = ${sql.identifier(column)} - ${by}::interval`
   await api.database.orm.execute(sql`update idempotent_calls set ${moved}`)
