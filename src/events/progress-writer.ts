@@ -19,6 +19,10 @@ export interface Finished {
 
 const groupRows = 500
 const retryMs = { first: 100, last: 2000 }
+/** How long rows that somebody else holds are waited for. A workspace that is deleted holds its own for minutes. */
+const lockTimeout = "set local lock_timeout = '1s'"
+/** What looks for webhooks' answers may take of one group, ms. */
+const looksMs = 2000
 /** After a look for a webhook's answers that failed. */
 const lookAgainMs = 60_000
 
@@ -30,7 +34,8 @@ interface HealthNote {
 
 /**
  * Writes what became of deliveries, in groups: what comes while one is written makes the next. Row, attempt, alarm and the webhook's
- * health move in one transaction. While the database is away it is tried again; whatever is lost with the process is attempted again.
+ * health move in one transaction. While the database is away it is tried again; whatever is lost with the process is attempted again. Where rows of a
+ * group are locked, each workspace's are written apart: the others do not wait.
  */
 export class ProgressWriter {
   readonly #database: Database
@@ -64,21 +69,33 @@ export class ProgressWriter {
     await new Promise(setImmediate)
     let pause = retryMs.first
     while (this.#finished.length > 0) {
-      const group = this.#finished.splice(0, groupRows)
-      const moved = await this.#write(group)
-      if (moved !== null) for (const { progress, written } of group) written(moved.has(progress.deliveryId))
-      else if (signal.aborted) break
-      else {
-        this.#finished.unshift(...group)
+      const left = await this.#writeGroup(this.#finished.splice(0, groupRows))
+      if (left.length > 0) {
+        if (signal.aborted) break
+        this.#finished.unshift(...left)
         await delay(pause, undefined, { signal }).catch(() => undefined)
       }
-      pause = moved !== null ? retryMs.first : Math.min(pause * 2, retryMs.last)
+      pause = left.length === 0 ? retryMs.first : Math.min(pause * 2, retryMs.last)
     }
     this.#running = null
   }
 
-  /** The ids of deliveries that moved; null when the database did not take it. Never throws. */
-  async #write(group: readonly Finished[]): Promise<ReadonlySet<string> | null> {
+  /** Returns what is not written. Never throws. */
+  async #writeGroup(group: readonly Finished[]): Promise<readonly Finished[]> {
+    const moved = await this.#write(group)
+    const workspaces = Map.groupBy(group, ({ progress }) => progress.workspaceId)
+    if (moved === 'away' || (moved === 'locked' && workspaces.size < 2)) return group
+    if (moved === 'locked') {
+      const left: Finished[] = []
+      for (const own of workspaces.values()) left.push(...(await this.#writeGroup(own)))
+      return left
+    }
+    for (const { progress, written } of group) written(moved.has(progress.deliveryId))
+    return []
+  }
+
+  /** The ids of deliveries that moved; else why none was written. Never throws. */
+  async #write(group: readonly Finished[]): Promise<ReadonlySet<string> | 'away' | 'locked'> {
     try {
       const notes = await this.#healthNotes(group)
       const rows = group.map(({ progress }) => progress)
@@ -87,7 +104,9 @@ export class ProgressWriter {
       const planning = backend === 'citus' ? 'each_time' : planningOn(work)
       const moved = await storing('write attempts', () =>
         work.begin(async (tx) => {
-          const [ids] = await Promise.all([
+          const [, ids] = await Promise.all([
+            // Sent before the others, and not waited for.
+            tx.unsafe(lockTimeout).execute(),
             recordProgress(tx, rows, planning),
             ...notes.map(({ webhook, health }) => recordHealth(tx, webhook.workspaceId, webhook.id, health)),
           ])
@@ -103,7 +122,7 @@ export class ProgressWriter {
     } catch (error) {
       if (error instanceof StorageError && error.unavailable) this.#database.renew()
       this.#log.warn({ error, deliveries: group.length }, 'what became of deliveries is not written yet')
-      return null
+      return error instanceof StorageError && error.sqlState === '55P03' ? 'locked' : 'away'
     }
   }
 
@@ -123,12 +142,13 @@ export class ProgressWriter {
   /** The health of those webhooks of a group whose health moves. */
   async #healthNotes(group: readonly Finished[]): Promise<HealthNote[]> {
     const notes = new Map<string, HealthNote>()
+    const until = performance.now() + looksMs
     for (const { progress, judged } of group) {
       if (judged === null) continue
       const { webhook, result } = judged
       const before = notes.get(webhook.id)?.health ?? webhook.health
       const after = healthAfter(before, result, progress.at)
-      const note = await this.#unlessItAnswers(webhook, before, result, progress.at, after)
+      const note = await this.#unlessItAnswers(webhook, before, result, progress.at, after, until)
       if (!isSame(before, note.health)) notes.set(webhook.id, { webhook, ...note })
     }
     return [...notes.values()]
@@ -136,7 +156,7 @@ export class ProgressWriter {
 
   /**
    * An answered exchange counts as a success (contract.md §4): looked for before anything is done about a webhook that fails. Where that
-   * is not to be told its health stays as it was, until a failure a minute later: the deliveries of others do not wait for it.
+   * is not to be told, or not `until` then, its health stays as it was, until a failure later: the deliveries of others do not wait for it.
    */
   async #unlessItAnswers(
     { workspaceId, id }: KnownWebhook,
@@ -144,11 +164,13 @@ export class ProgressWriter {
     result: DeliveryResult,
     at: Date,
     after: { readonly health: DeliveryHealth; readonly change: 'warn' | 'disable' | null },
+    until: number,
   ): Promise<Omit<HealthNote, 'webhook'>> {
     const { failingSince } = before
     if (after.change === null || result === 'gone' || failingSince === null) return after
     const unchanged = { health: before, change: null }
-    if (performance.now() < this.#lookAgainAt) return unchanged
+    const now = performance.now()
+    if (now < this.#lookAgainAt || now >= until) return unchanged
     try {
       const answers = await hasAnsweredSince(this.#database, workspaceId, id, failingSince)
       return answers ? { health: { ...healthy, failingSince: at }, change: null } : after

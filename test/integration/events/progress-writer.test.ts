@@ -1,0 +1,55 @@
+import type postgres from 'postgres'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
+import { type Finished, ProgressWriter } from '../../../src/events/progress-writer.ts'
+import { Queue } from '../../../src/events/queue.ts'
+import { createLog } from '../../../src/ops/logger.ts'
+import type { Database } from '../../../src/storage/database.ts'
+import { eventually } from '../../support/eventually.ts'
+import { insertDelivery } from '../../support/log-rows.ts'
+import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
+
+let opened: OpenedDatabase
+let database: Database
+let sql: postgres.Sql
+
+beforeAll(async () => {
+  opened = await openTestDatabase()
+  ;({ database, sql } = opened)
+})
+afterAll(async () => {
+  await opened.close()
+})
+
+const written: string[] = []
+
+/** A delivery that was delivered at its first attempt, and is not written yet. */
+async function delivered(workspaceId: WorkspaceId): Promise<Finished & { readonly id: string }> {
+  const at = new Date()
+  const id = await insertDelivery(sql, workspaceId, { status: 'pending', at })
+  const end = { status: 'delivered', reason: null, attempts: 1, failures: 0, dueAt: null, attempt: null } as const
+  const progress = { workspaceId, deliveryId: id, webhookId: 'wh_1', wasDueAt: at, at, ...end }
+  return { id, progress, judged: null, written: () => void written.push(id) }
+}
+
+it('a workspace whose rows are locked waits alone', async () => {
+  const queue = new Queue(database)
+  const lines: unknown[] = []
+  const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
+  const writer = new ProgressWriter(database, queue, log)
+  const [held, other] = [await delivered(newWorkspaceId()), await delivered(newWorkspaceId())]
+  const release = Promise.withResolvers<void>()
+  const holding = sql.begin(async (tx) => {
+    await tx`select 1 from deliveries where id = ${held.id} for update`
+    await release.promise
+  })
+  writer.add(held)
+  writer.add(other)
+  await eventually(() => written.includes(other.id), { timeoutMs: 20_000 })
+  expect(written).toEqual([other.id])
+  release.resolve()
+  await holding
+  await eventually(() => written.includes(held.id), { timeoutMs: 20_000 })
+  await writer.close()
+  expect(lines.length).toBeGreaterThan(0)
+})
