@@ -11,10 +11,11 @@ import {
   flowResponses,
   idempotentCalls,
   metaEvents,
+  wabas,
   webhookBreakers,
   workspaces,
 } from './schema.ts'
-import { existing, hintChange } from './workspaces.ts'
+import { changeConfig, existing, hintChange } from './workspaces.ts'
 
 /** Rows of one statement before the deletion proper: it must hold their locks for milliseconds only. */
 const chunkRows = 5000
@@ -25,15 +26,17 @@ const deleteMs = 600_000
 
 /**
  * Removes a workspace and all that belongs to it but its audit log, which outlives what it tells of. One transaction, with the
- * hint to relays in it; before it, what no exchange touches any more goes in small steps. There may be millions of such rows, and an
- * exchange that waited for one of them would hold up the rows of every tenant behind it. That it is gone is noted, for rows that are on
- * their way now. Who is interrupted repeats the call. Throws ApiError `not_found`.
+ * hint to relays in it; before it, its WABAs go, so that nothing comes any more, and what no exchange touches then in small steps. There may be millions of
+ * such rows, and an exchange, or what Meta tells, that waited for one of them would hold up every tenant behind it. That it is gone is noted, for
+ * rows that are on their way now. Who is interrupted repeats the call. Throws ApiError `not_found`.
  */
 export async function deleteWorkspace(database: Database, id: WorkspaceId): Promise<void> {
+  await changeConfig(database, id, 'delete WABAs', (tx) => tx.orm.delete(wabas).where(eq(wabas.workspaceId, id)))
   for (const table of [sql`exchanges`, sql`attempts`, sql`deliveries`]) {
     await deleteInSteps(database, id, table, sql`created_at < now() - interval '10 minutes'`)
   }
-  await deleteInSteps(database, id, sql`flow_responses`, sql`updated_at < now() - interval '1 day'`)
+  // Their conversations go with clients.
+  for (const table of [sql`flow_responses`, sql`clients`]) await deleteInSteps(database, id, table, sql`true`)
   const work = async (tx: Transaction) => {
     // What refers to the workspace goes with it.
     const gone = await tx.orm.delete(workspaces).where(eq(workspaces.id, id)).returning({ id: workspaces.id })

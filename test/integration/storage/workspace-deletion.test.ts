@@ -7,6 +7,7 @@ import { createLog } from '../../../src/ops/logger.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import { writeExchanges } from '../../../src/storage/exchanges.ts'
 import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
+import { waitForLocks } from '../../support/locks.ts'
 import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
 import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 import { shardFault } from '../../support/shard-rule.ts'
@@ -92,6 +93,30 @@ it('rows that come after their workspace was deleted go too, for an hour, and th
   expect(await runAgain()).toEqual([])
 })
 
+it('nothing comes any more, and what comes holds nobody up, once a deletion has begun', async () => {
+  const gone = await createWorkspace()
+  await sql`insert into wabas (workspace_id, waba_id, verified) values (${gone}, 'of-the-gone', true)`
+  const clients = await sql`
+    insert into clients (workspace_id, id, phone_number)
+    select ${gone}, 'client_' || i, '+1555' || i from generate_series(1, 3) i returning id`
+  const version = async () =>
+    (await database.work`select config_version::int as v from workspaces where id = ${gone}`)[0]?.v
+  const before = await version()
+  let deleting: Promise<void> = Promise.resolve()
+  // An exchange has one of its clients for a while.
+  await sql.begin(async (tx) => {
+    await tx`select 1 from clients where workspace_id = ${gone} and id = ${clients[2]?.id} for key share`
+    deleting = deleteWorkspace(database, gone)
+    await waitForLocks(database.work, 1)
+    expect(await database.work`select 1 from wabas where workspace_id = ${gone}`).toEqual([])
+    expect(await version()).toBe(before + 1)
+    // The workspace is not locked: what Meta tells of it is written, and goes with it.
+    await database.work`insert into clients (workspace_id, id, phone_number) values (${gone}, 'client_new', '+1556')`
+  })
+  await deleting
+  expect(Object.keys(await rowsOf(gone))).toEqual(['expunges'])
+})
+
 it('each statement names its workspace, as Citus needs it', async () => {
   const gone = await createWorkspace()
   const tap = await tapStatements(opened.made.url)
@@ -101,8 +126,8 @@ it('each statement names its workspace, as Citus needs it', async () => {
   await tapped.close()
   await tap.close()
   const ofWorkspace = tap.statements.filter(({ values }) => values.includes(gone))
-  // Ten tables at the deletion and again, and the tombstone.
-  expect(ofWorkspace.filter(({ text }) => text.startsWith('delete from "'))).toHaveLength(21)
+  // The WABAs, ten tables at the deletion and again, and the tombstone.
+  expect(ofWorkspace.filter(({ text }) => text.startsWith('delete from "'))).toHaveLength(22)
   expect(ofWorkspace.filter(({ text }) => text.startsWith('insert into "expunges"'))).toHaveLength(1)
   for (const statement of ofWorkspace) expect(await shardFault(sql, statement), statement.text).toBeNull()
 })
