@@ -131,9 +131,12 @@ it('what is recovered and fails again meanwhile is not recovered twice, and what
   expect(await recover(0, new Date(since.getTime() + 1))).toEqual({ recovered: 0, isComplete: true })
 })
 
+/** Whatever is made in the millisecond of a recovery is not before it. */
+const secondAgo = () => new Date(Date.now() - 1000)
+
 it('what waits for its next attempt needs no room to be recovered', async () => {
   for (const status of ['failed', 'exhausted', 'failed', 'exhausted', 'failed'] as const)
-    await insertDelivery(sql, workspaceId, { webhookId: 'wh_room', status })
+    await insertDelivery(sql, workspaceId, { webhookId: 'wh_room', status, at: secondAgo() })
   const since = new Date(Date.now() - 60_000)
   const recover = (room: number) =>
     recoverDeliveries(database, workspaceId, 'wh_room', { since }, room, async (tx) => {
@@ -145,7 +148,7 @@ it('what waits for its next attempt needs no room to be recovered', async () => 
 })
 
 it('what ends while it is recovered has ended', async () => {
-  const id = await insertDelivery(sql, workspaceId, { webhookId: 'wh_race', status: 'failed' })
+  const id = await insertDelivery(sql, workspaceId, { webhookId: 'wh_race', status: 'failed', at: secondAgo() })
   const since = new Date(Date.now() - 60_000)
   let recovering: Promise<unknown> = Promise.resolve()
   await sql.begin(async (tx) => {
