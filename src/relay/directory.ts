@@ -55,6 +55,8 @@ export interface WebhookKeeper {
   closeBreaker(webhookId: string): void
 }
 
+/** Of what is to be loaded again: the database has none that is it. */
+const noVersion = -1
 /** How long a workspace that is gone does not come back, ms: a load that began before may end after, and ids are never used again. */
 const goneForMs = 10_000
 
@@ -153,7 +155,9 @@ export class Directory {
       if (!isTheirs || now?.wabaIds.includes(wabaId) === true) continue
       this.#accounts.delete(wabaId)
       // It may have moved: then who has it was loaded before an older load of this workspace, and is loaded again.
-      for (const [other, { wabaIds }] of this.#versions) if (wabaIds.includes(wabaId)) this.#versions.delete(other)
+      for (const [other, held] of this.#versions) {
+        if (held.wabaIds.includes(wabaId)) this.#versions.set(other, { ...held, version: noVersion })
+      }
     }
     for (const webhookId of known.webhooks.keys()) {
       if (now?.webhooks.has(webhookId) !== true) this.#keeper.forget(webhookId)

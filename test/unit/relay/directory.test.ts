@@ -145,3 +145,23 @@ it('a WABA that moved is found again, in whatever order loads of both workspaces
   expect(directory.waba('1')?.workspaceId).toBe(other)
   expect(directory.outdated(stored)).toEqual([])
 })
+
+it('who has a WABA that moved keeps all else, where an older load of both drops it', async () => {
+  const other = 'ws_2' as WorkspaceId
+  const of = (workspaceId: WorkspaceId, version: number, ...wabaIds: string[]): WorkspaceConfig => {
+    return { workspaceId, version, wabas: wabaIds.map((wabaId) => ({ ...waba, wabaId })), webhooks: [] }
+  }
+  await directory.replace([workspaceId, other], async () => [of(workspaceId, 1, '1'), of(other, 1, '2')])
+  const both = Promise.withResolvers<WorkspaceConfig[]>()
+  const loading = directory.replace([workspaceId, other], () => both.promise)
+  await directory.replace([other], async () => [of(other, 3, '1', '2')])
+  await replace(of(workspaceId, 2, '1'))
+  both.resolve([of(workspaceId, 3), of(other, 2, '2')])
+  await loading
+  expect(directory.waba('2')?.workspaceId).toBe(other)
+  const stored = new Map([
+    [workspaceId, 3],
+    [other, 3],
+  ])
+  expect(directory.outdated(stored)).toEqual([other])
+})
