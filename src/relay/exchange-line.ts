@@ -32,7 +32,7 @@ const speedSeenMs = 100
 const mostUnderWay = { count: 8192, bytes: 256 * 1024 * 1024 }
 /** What those that wait may hold. Who comes beyond is shed at once: an answer is the only way to be rid of a body that came whole. */
 export const mostWaitingBytes = 64 * 1024 * 1024
-/** What a call takes besides its body, about: so many empty ones could wait, on the connections that may be open, that V8 could not pass them on in one call. */
+/** What a call takes besides its body, about: without it empty ones would have no bound, and 262,144 can come on the connections that may be open. */
 const callBytes = 8 * 1024
 /** While exchanges wait, so many deliveries may be taken, so often. */
 const courtesy = { deliveries: 4, everyMs: 500 }

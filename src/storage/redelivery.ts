@@ -126,7 +126,7 @@ function inTime<T>(
   run: (tx: postgres.TransactionSql) => Promise<T>,
 ): Promise<T> {
   const step = async (tx: postgres.TransactionSql) => {
-    await tx`select set_config('statement_timeout', ${String(recoverMs)}, true)`
+    await tx.unsafe(`set local statement_timeout = ${recoverMs}`)
     return run(tx)
   }
   const done = storing(operation, () => work.begin(step) as Promise<T>, recoverMs + 1000)

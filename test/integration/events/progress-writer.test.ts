@@ -1,38 +1,24 @@
-import type postgres from 'postgres'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
 import { type Finished, ProgressWriter } from '../../../src/events/progress-writer.ts'
 import { Queue } from '../../../src/events/queue.ts'
 import { createLog } from '../../../src/ops/logger.ts'
-import type { Database } from '../../../src/storage/database.ts'
 import { eventually } from '../../support/eventually.ts'
 import { insertDelivery } from '../../support/log-rows.ts'
-import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
-
-let opened: OpenedDatabase
-let database: Database
-let sql: postgres.Sql
-
-beforeAll(async () => {
-  opened = await openTestDatabase()
-  ;({ database, sql } = opened)
-})
-afterAll(async () => {
-  await opened.close()
-})
-
-const written: string[] = []
-
-/** A delivery that was delivered at its first attempt, and is not written yet. */
-async function delivered(workspaceId: WorkspaceId): Promise<Finished & { readonly id: string }> {
-  const at = new Date()
-  const id = await insertDelivery(sql, workspaceId, { status: 'pending', at })
-  const end = { status: 'delivered', reason: null, attempts: 1, failures: 0, dueAt: null, attempt: null } as const
-  const progress = { workspaceId, deliveryId: id, webhookId: 'wh_1', wasDueAt: at, at, ...end }
-  return { id, progress, judged: null, written: () => void written.push(id) }
-}
+import { openTestDatabase } from '../../support/opened-database.ts'
 
 it('a workspace whose rows are locked waits alone', async () => {
+  const { database, sql, close } = await openTestDatabase()
+  onTestFinished(close)
+  const written: string[] = []
+  /** A delivery that was delivered at its first attempt, and is not written yet. */
+  const delivered = async (workspaceId: WorkspaceId): Promise<Finished & { readonly id: string }> => {
+    const at = new Date()
+    const id = await insertDelivery(sql, workspaceId, { status: 'pending', at })
+    const end = { status: 'delivered', reason: null, attempts: 1, failures: 0, dueAt: null, attempt: null } as const
+    const progress = { workspaceId, deliveryId: id, webhookId: 'wh_1', wasDueAt: at, at, ...end }
+    return { id, progress, judged: null, written: () => void written.push(id) }
+  }
   const queue = new Queue(database)
   const lines: unknown[] = []
   const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })

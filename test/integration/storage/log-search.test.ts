@@ -102,3 +102,21 @@ describe('a search for few rows among many', () => {
     expect(statements[1]?.text).toMatch(/"id" >= \$\d+ and "deliveries"\."id" < \$\d+/)
   })
 })
+
+it('the exchanges of a flow token are read in the order of its index, and no more of them than the page', async () => {
+  const tap = await tapStatements(opened.made.url)
+  const tapped = openDatabase({ ...opened.made.settings, url: tap.url })
+  await listExchanges(tapped, workspaceId, { limit: 3, before: null }, { flowToken: 'x' })
+  await tapped.close()
+  await tap.close()
+  const { text = '', values = [] } =
+    tap.statements.find((statement) => statement.text.includes('from "exchanges"')) ?? {}
+  const plan = await sql.begin(async (tx) => {
+    await tx`set local enable_seqscan = off`
+    await tx`set local enable_sort = off`
+    return tx.unsafe(`explain ${text}`, [...values])
+  })
+  const lines = plan.map((row) => row['QUERY PLAN']).join('\n')
+  expect(lines).toMatch(/Index Scan using exchanges_\w+_flow_token_digest_id_idx/)
+  expect(lines).not.toMatch(/\bSort {2}\(/)
+})
