@@ -20,11 +20,14 @@ export interface SealedValue {
   readonly sealed: Buffer
 }
 
-const pageSize = 500
+/** Rows looked at in one statement, whatever their seal: none takes longer because most are done. */
+const pageSize = 1000
 
-/** A digest is known by its hex; all other ids are text as they stand. */
-function rowIdOf(sql: postgres.Sql, id: SealedColumn['id']) {
-  return id === 'call_digest' ? sql`encode(call_digest, 'hex')` : sql`${sql(id)}`
+/** The column as the primary key has it, and a row's id in that type: a digest is known by its hex, whose order is that of its bytes. */
+function idOf(sql: postgres.Sql, id: SealedColumn['id'], rowId: string) {
+  return id === 'call_digest'
+    ? { asText: sql`encode(call_digest, 'hex')`, column: sql(id), value: sql`decode(${rowId}, 'hex')` }
+    : { asText: sql(id), column: sql(id), value: sql`${rowId}` }
 }
 
 /** Pages of the values of a column that are sealed under another key version than this. Throws StorageError. */
@@ -36,19 +39,22 @@ export async function* sealedUnderOthers(
   let after = { workspaceId: '', rowId: '' }
   for (;;) {
     const { workspaceId, rowId } = after
-    const page = await storing('read sealed values', async () => {
-      // Byte 1 is the format, bytes 2 to 5 the key version (crypto/sealed-secret.ts).
-      const rows = await sql`
-        select workspace_id, ${rowIdOf(sql, id)} as row_id, ${sql(column)} as sealed from ${sql(table)}
-        where ${sql(column)} is not null and substring(${sql(column)} from 2 for 4) <> ${keyVersion}
-          and (workspace_id, ${rowIdOf(sql, id)}) > (${workspaceId}, ${rowId})
-        order by workspace_id, ${rowIdOf(sql, id)} limit ${pageSize}`
-      return rows.map((row): SealedValue => ({ workspaceId: row.workspace_id, rowId: row.row_id, sealed: row.sealed }))
-    })
-    const last = page.at(-1)
+    const own = idOf(sql, id, rowId)
+    // Byte 1 is the format, bytes 2 to 5 the key version (crypto/sealed-secret.ts).
+    const rows = await storing(
+      'read sealed values',
+      () => sql`
+        select workspace_id, ${own.asText} as row_id,
+          case when substring(${sql(column)} from 2 for 4) <> ${keyVersion} then ${sql(column)} end as sealed
+        from ${sql(table)} where (workspace_id, ${own.column}) > (${workspaceId}, ${own.value})
+        order by workspace_id, ${own.column} limit ${pageSize}`,
+    )
+    const last = rows.at(-1)
     if (last === undefined) return
-    after = last
-    yield page
+    after = { workspaceId: last.workspace_id, rowId: last.row_id }
+    yield rows.flatMap((row): SealedValue[] =>
+      row.sealed === null ? [] : [{ workspaceId: row.workspace_id, rowId: row.row_id, sealed: row.sealed }],
+    )
   }
 }
 
@@ -60,9 +66,10 @@ export function replaceSealed(
   resealed: Buffer,
 ): Promise<boolean> {
   return storing('replace sealed value', async () => {
+    const own = idOf(sql, id, rowId)
     const changed = await sql`
       update ${sql(table)} set ${sql(column)} = ${resealed}
-      where workspace_id = ${workspaceId} and ${rowIdOf(sql, id)} = ${rowId} and ${sql(column)} = ${sealed}`
+      where workspace_id = ${workspaceId} and ${own.column} = ${own.value} and ${sql(column)} = ${sealed}`
     return changed.count === 1
   })
 }

@@ -44,12 +44,22 @@ function faultsOf(queries: string): string[] {
 function labelFaults({ labels, buckets = [] }: MetricFacts, selector: string): string[] {
   return [...selector.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"/g)].flatMap(([, label = '', value = '']) => {
     if (added.includes(label)) return []
-    const known = label === 'le' ? buckets.map(String) : labels[label]
+    const known = label === 'le' ? buckets.flatMap(namesOfBound) : labels[label]
     if (known === undefined) return [`has no label ${label}`]
     if (typeof known === 'string') return []
     return value.split('|').flatMap((one) => (known.includes(one) ? [] : [`${label} is never ${one}`]))
   })
 }
+
+/** Prometheus 3 stores a bound that is a whole number as a float, those before it as it came. */
+const namesOfBound = (bound: number) => (Number.isInteger(bound) ? [`${bound}`, `${bound}.0`] : [`${bound}`])
+
+/** Selectors of a bound that one of them does not find. */
+const oneNamedBounds = (queries: string) =>
+  [...queries.matchAll(/\ble(=~?)"([^"]*)"/g)].flatMap(([text, , value = '']) =>
+    value.split('|').every((one) => !/^\d+(\.0)?$/.test(one) || value.split('|').includes(other(one))) ? [] : [text],
+  )
+const other = (bound: string) => (bound.endsWith('.0') ? bound.slice(0, -2) : `${bound}.0`)
 
 /** Labels by which is summed must be those of some metric. */
 function groupingFaults(queries: string): string[] {
@@ -69,6 +79,11 @@ describe.each([
     const named = [...queries.matchAll(/\brelevo:[\w:]+/g)].map(([name]) => name)
     expect(named.filter((name) => !recorded.includes(name))).toEqual([])
   })
+})
+
+it('bounds are found by Prometheus 3, and by those before it', () => {
+  expect(oneNamedBounds(ruleQueries + dashboardQueries)).toEqual([])
+  expect(oneNamedBounds('{le="10"} {le="10.0"} {le="0.7"} {le=~"10|10.0"}')).toEqual(['le="10"', 'le="10.0"'])
 })
 
 describe('alerts', () => {

@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse, parseAllDocuments, stringify } from 'yaml'
 
 /**
  * Renders a Helm chart as `helm template` does, for the few constructs that ours keeps to (templates/_names.tpl): if, else, range,
- * define, include, required, default, printf, fail, add, int, gt, not, quote, toYaml, nindent. Anything else throws, as do values that are
+ * define, include, required, default, printf, fail, add, int, gt, not, quote, toYaml, sha256sum, nindent. Anything else throws, as do values that are
  * not there. Go's own text/template gave the same objects when the chart was made; there is no Go and no helm where the tests run.
  */
 export function renderChart(folder: string, values: Fields, release = 'relevo'): Fields[] {
@@ -194,6 +195,7 @@ const functions: Readonly<Record<string, (values: unknown[], scope: Scope) => un
   not: ([value]) => !isTrue(value),
   quote: ([value]) => JSON.stringify(printed(value, 'quote')),
   toYaml: ([value]) => stringify(value, { sortMapEntries: true }).trimEnd(),
+  sha256sum: ([text]) => createHash('sha256').update(String(text)).digest('hex'),
   nindent: ([width, text]) => `\n${String(text).replace(/^/gm, ' '.repeat(Number(width)))}`,
 }
 

@@ -6,6 +6,7 @@ import { recordProgress } from '../../../src/storage/delivery-work.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
 import { makePartitionsAhead } from '../../../src/storage/partitions.ts'
+import { replaceSealed, sealedColumns, sealedUnderOthers } from '../../../src/storage/sealed-rows.ts'
 import { loadSessions } from '../../../src/storage/sessions.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 
@@ -126,4 +127,16 @@ it('an earlier answer is looked for from a token’s latest exchange on, in the 
   const plan = await planOf('answer_screen = t.screen')
   expect(plan.match(/Limit .*\n *-> {2}Merge Append .*\n *Sort Key: exchanges.*\.id DESC NULLS LAST/g)).toHaveLength(2)
   expect(plan).not.toContain('Sort  (')
+})
+
+it.each(sealedColumns)('sealed values of $table, $column, are walked and replaced by their key', async (column) => {
+  const value = { workspaceId, rowId: '00', sealed: Buffer.alloc(5) }
+  for await (const page of sealedUnderOthers(sql, column, Buffer.alloc(4))) expect(page).toEqual([])
+  await replaceSealed(sql, column, value, Buffer.alloc(5))
+  const key = column.table === 'wabas' ? 'wabas' : `${column.table}_workspace_id_${column.id}_pk`
+  for (const text of [`${column.column}" from 2`, `set "${column.column}"`]) {
+    const plan = await planOf(text)
+    expect(plan).toMatch(new RegExp(`Index Scan using ${key}[a-z_]* .*\n *Index Cond: .*workspace_id`))
+    expect(plan).not.toContain('Sort')
+  }
 })

@@ -96,6 +96,26 @@ describe('the chart', () => {
     }
   })
 
+  it('restarts the pods when secret values change, and for nothing else', () => {
+    const sums = (values: Fields) =>
+      render(values)
+        .filter(({ kind }) => kind === 'StatefulSet' || kind === 'Deployment')
+        .map(({ spec }) => spec.template.metadata.annotations['relevo/secrets'])
+    const changed = { ...least, secrets: { values: { ...least.secrets.values, META_APP_SECRETS: 'b'.repeat(32) } } }
+    const [before] = sums(least)
+    expect(before).toMatch(/^[0-9a-f]{64}$/)
+    expect(sums({ ...least, drainSeconds: 4 })).toEqual([before, before, before])
+    expect(sums(changed)).not.toContain(before)
+  })
+
+  it('has Prometheus call its processes by the job that the alert rules know, whatever the release is called', () => {
+    const made = renderChart(folder, everything, 'prod') as Any[]
+    const { jobLabel, selector } = made.find(({ kind }) => kind === 'ServiceMonitor').spec
+    const service = made.find(({ kind, metadata }) => kind === 'Service' && metadata.name === 'prod-metrics')
+    expect(service.metadata.labels).toMatchObject(selector.matchLabels)
+    expect(service.metadata.labels[jobLabel]).toBe('relevo')
+  })
+
   it('selects by each Service and budget the pods that it is about', () => {
     for (const made of [render(least), render(everything)]) {
       const pods = made.filter(({ kind }) => kind === 'StatefulSet' || kind === 'Deployment')

@@ -1,4 +1,4 @@
-{{/* Kept to if, range, define, include, required, default, printf, fail, add, int, gt, quote, toYaml and nindent: test/support/chart.ts renders no more. */}}
+{{/* Kept to if, range, define, include, required, default, printf, fail, add, int, gt, quote, toYaml, sha256sum and nindent: test/support/chart.ts renders no more. */}}
 {{- define "relevo.labels" -}}
 app.kubernetes.io/name: relevo
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -29,6 +29,14 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* Processes read the Secret when they start: new values restart them, one at a time. */}}
+{{- define "relevo.annotations" -}}
+relevo/secrets: {{ printf "%s%s" .Values.secrets.existing (toYaml .Values.secrets.values) | sha256sum | quote }}
+{{- if .Values.podAnnotations }}
+{{ toYaml .Values.podAnnotations }}
+{{- end }}
+{{- end }}
+
 {{- define "relevo.container" -}}
 image: {{ include "relevo.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
