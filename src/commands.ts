@@ -75,6 +75,8 @@ relevo
   )
   .option('--rate <n>', 'exchanges per second: load instead of one journey', positive)
   .option('--seconds <n>', 'how long the load lasts', positive)
+  // 1 is for an answer that was not as it should be.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : unusableInput))
   .action(async (endpointUri: string, options: SimulateOptions) => {
     const { publicKey, script, rate, seconds } = options
     process.exitCode = await runSimulate({
@@ -108,6 +110,9 @@ interface SimulateOptions {
   readonly seconds?: number
 }
 
+/** The exit code of `simulate` for input that cannot be used. */
+const unusableInput = 2
+
 /** A file that cannot be read: one line for the person, no stack trace. */
 class FileUnreadable extends Error {}
 
@@ -137,5 +142,5 @@ try {
   const line = error instanceof FileUnreadable ? error.message : explain(error)
   if (line === null) throw error
   process.stderr.write(`${line}\n`)
-  process.exitCode = 1
+  process.exitCode = error instanceof FileUnreadable ? unusableInput : 1
 }

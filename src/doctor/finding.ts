@@ -26,6 +26,10 @@ export interface Finding {
   readonly advice: string | null
 }
 
+/** What to do where something sealed does not open. */
+export const masterKeyMissing =
+  'the master key that it was sealed under is missing in MASTER_KEY and MASTER_KEYS_PREVIOUS'
+
 /** Makes the findings of one check. */
 export function findingsOf(check: CheckName) {
   return {

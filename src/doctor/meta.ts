@@ -1,7 +1,7 @@
 import type { Graph } from '../graph/client.ts'
 import { checkFlowKey } from '../graph/encryption-key.ts'
 import type { GraphProblem } from '../graph/problem.ts'
-import { type Finding, findingsOf } from './finding.ts'
+import { type Finding, findingsOf, masterKeyMissing } from './finding.ts'
 
 const tokens = findingsOf('graph-token')
 const keys = findingsOf('graph-key')
@@ -9,6 +9,8 @@ const keys = findingsOf('graph-key')
 export interface WabaAtMeta {
   readonly wabaId: string
   readonly accessToken: string | null
+  /** It has a token that does not open. */
+  readonly isTokenShut: boolean
   readonly phoneNumberIds: readonly string[]
   /** Of all active flow keys, SPKI PEM. */
   readonly publicKeys: readonly string[]
@@ -16,8 +18,9 @@ export interface WabaAtMeta {
 
 /** Whether Meta takes the access token, and holds one of our keys for each phone number. */
 export async function checkAtMeta(graph: Graph, waba: WabaAtMeta): Promise<Finding[]> {
-  const { wabaId, accessToken, phoneNumberIds } = waba
+  const { wabaId, accessToken, isTokenShut, phoneNumberIds } = waba
   const named = `WABA ${wabaId}`
+  if (isTokenShut) return [tokens.fail(`${named}: its access token does not open`, masterKeyMissing)]
   if (accessToken === null) {
     return [
       tokens.warn(

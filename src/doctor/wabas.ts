@@ -6,7 +6,7 @@ import { channelsOfWaba } from '../storage/channels.ts'
 import type { Database } from '../storage/database.ts'
 import { findAccessToken } from '../storage/wabas.ts'
 import type { Endpoint } from './endpoint.ts'
-import { type Finding, findingsOf } from './finding.ts'
+import { type Finding, findingsOf, masterKeyMissing } from './finding.ts'
 
 /** A WABA with what the doctor needs of it, opened. */
 export interface Patient extends Endpoint {
@@ -22,7 +22,7 @@ export interface Opened {
 
 const masterKey = findingsOf('master-key')
 
-/** Reads and opens every WABA. Throws StorageError. */
+/** Reads and opens every WABA, and what webhooks are called with. Throws StorageError. */
 export async function openWabas(
   database: Database,
   masterKeys: MasterKeys,
@@ -35,29 +35,41 @@ export async function openWabas(
       if (plain === null) unopened++
       return plain === null ? [] : [plain]
     })
-  const patient = (workspaceId: WorkspaceId, { wabaId, flowKeys, appSecrets }: StoredWaba): Patient => {
+  const patient = (workspaceId: WorkspaceId, stored: StoredWaba): Patient => {
+    const { wabaId, flowKeys, appSecrets, verifyTokenSealed } = stored
+    open(sealedRows(wabaId, verifyTokenSealed), 'verify_token', workspaceId)
     const publicKeys = open(flowKeys, 'flow_key', workspaceId).map((der) => publicKeyPem(importPrivateKey(der)))
     const [ownSecret] = open(appSecrets, 'app_secret', workspaceId)
     const appSecret = ownSecret?.toString() ?? platformAppSecrets[0] ?? null
     return { workspaceId, wabaId, publicKeys, publicKey: publicKeys[0] ?? null, appSecret }
   }
   const configs = await loadConfigs(database.sql, null)
+  for (const { workspaceId, webhooks } of configs) {
+    for (const { id, headersSealed, signingSecrets } of webhooks) {
+      const inUse = signingSecrets.filter(({ expiresAt }) => expiresAt === null || expiresAt.getTime() > Date.now())
+      open(inUse, 'webhook_secret', workspaceId)
+      open(sealedRows(id, headersSealed), 'webhook_headers', workspaceId)
+    }
+  }
   const patients = configs.flatMap(({ workspaceId, wabas }) => wabas.map((waba) => patient(workspaceId, waba)))
   const finding =
     unopened === 0
-      ? masterKey.ok('opens every flow key and app secret')
-      : masterKey.fail(
-          `${unopened} stored secrets do not open`,
-          'the key that they were sealed under is missing in MASTER_KEY and MASTER_KEYS_PREVIOUS',
-        )
+      ? masterKey.ok('opens every secret of WABAs and webhooks')
+      : masterKey.fail(`${unopened} stored secrets do not open`, masterKeyMissing)
   return { patients, finding }
 }
 
-/** What a WABA has for Graph. `accessToken` is null where there is none, or none that opens. Throws StorageError. */
+const sealedRows = (id: string, sealed: Buffer | null): SealedRow[] => (sealed === null ? [] : [{ id, sealed }])
+
+/** What a WABA has for Graph. `accessToken`: null where there is none, or none that opens. Throws StorageError. */
 export async function graphPartOf(database: Database, masterKeys: MasterKeys, { workspaceId, wabaId }: Patient) {
   const sealed = await findAccessToken(database, workspaceId, wabaId)
   const place = { purpose: 'access_token', workspaceId, rowId: wabaId } as const
   const accessToken = sealed ? (openSecret(sealed, place, masterKeys)?.toString() ?? null) : null
   const channels = await channelsOfWaba(database, workspaceId, wabaId)
-  return { accessToken, phoneNumberIds: channels.map(({ phoneNumberId }) => phoneNumberId) }
+  return {
+    accessToken,
+    isTokenShut: Boolean(sealed) && accessToken === null,
+    phoneNumberIds: channels.map(({ phoneNumberId }) => phoneNumberId),
+  }
 }

@@ -16,7 +16,14 @@ import { createEmptyDatabase } from '../support/database.ts'
 import { useEmbedded } from '../support/embedded-fixture.ts'
 import { type FakeGraph, refuse, startGraph } from '../support/graph.ts'
 import { endProcesses, runRelevo } from '../support/process.ts'
-import { create, createAccount, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
+import {
+  create,
+  createAccount,
+  createWebhook,
+  startRelevo,
+  type TestAccount,
+  type TestRelevo,
+} from '../support/relevo.ts'
 import { type Passed, startTlsProxy, type TlsProxy } from '../support/tls-proxy.ts'
 
 const certificate = makeCertificate({ hosts: ['localhost'] })
@@ -207,9 +214,20 @@ describe('what a deployment stands on', () => {
   })
 
   it('another master key', async () => {
+    // A flow key, an app secret and a verify token; a webhook's secret and its headers.
+    await relevo.api('PATCH', `/v1/wabas/${account.wabaId}`, {
+      body: { verifyToken: 'v'.repeat(20) },
+      token: account.token,
+    })
+    await createWebhook(relevo, account, 'https://tenant.example/', { headers: { 'x-token': 'of the tenant' } })
+    expect(of(await examined(), 'master-key')?.level).toBe('ok')
     const findings = await examined({ MASTER_KEY: randomBytes(32).toString('base64') })
-    expect(of(findings, 'master-key')).toMatchObject({ level: 'fail', message: '2 stored secrets do not open' })
+    expect(of(findings, 'master-key')).toMatchObject({ level: 'fail', message: '5 stored secrets do not open' })
     expect(of(findings, 'ping')).toMatchObject({ level: 'fail', advice: 'see master-key' })
+    expect(of(findings, 'graph-token')).toMatchObject({
+      level: 'fail',
+      message: expect.stringContaining('does not open'),
+    })
   })
 
   it('a spool that holds rows, a damaged one, and none that can be', async () => {
