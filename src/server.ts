@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyInstance } from 'fastify'
 import { answerUnroutable } from './api/plugin.ts'
@@ -10,8 +10,10 @@ export interface ServerBounds {
   readonly headMs: number
   /** To the end of its body, ms. Meta gives up after 10 s (protocol.md 1.8). */
   readonly requestMs: number
-  /** From an answer's end to its last byte with the system, ms: who asks and does not read is cut. */
+  /** From an answer's head to its last byte with the system, ms: who asks and does not read is cut. */
   readonly takeMs: number
+  /** What answers that are not taken yet may hold together: beyond, whoever leaves most of them is cut. */
+  readonly untakenBytes: number
   /** How often that is looked at, ms. */
   readonly lookEveryMs: number
   readonly connections: number
@@ -23,6 +25,7 @@ export const bounds: ServerBounds = {
   headMs: 10_000,
   requestMs: 20_000,
   takeMs: 20_000,
+  untakenBytes: 64 * 1024 * 1024,
   lookEveryMs: 1000,
   connections: 8192,
   pipelined: 32,
@@ -36,8 +39,9 @@ export interface ConnectionWatch {
 
 /** The listener: its bounds, and what happens to bytes that are no request. */
 export function createServer(given: Partial<ServerBounds>, watch: ConnectionWatch): FastifyInstance {
-  const { headMs, requestMs, takeMs, lookEveryMs, connections, pipelined } = { ...bounds, ...given }
-  const unanswered = new Unanswered(pipelined, takeMs)
+  const all = { ...bounds, ...given }
+  const { headMs, requestMs, lookEveryMs, connections } = all
+  const unanswered = new Unanswered(all)
   const server = fastify({
     logger: false,
     frameworkErrors: answerUnroutable,
@@ -46,7 +50,7 @@ export function createServer(given: Partial<ServerBounds>, watch: ConnectionWatc
     // Longer than Meta's proxy or a load balancer keeps an idle connection, so that they close it and not we.
     keepAliveTimeout: 75_000,
     requestTimeout: requestMs,
-    http: { headersTimeout: headMs, connectionsCheckingInterval: lookEveryMs },
+    http: { headersTimeout: headMs, connectionsCheckingInterval: lookEveryMs, ServerResponse: Answer },
     routerOptions: { maxParamLength: 256, ignoreTrailingSlash: false },
     clientErrorHandler: (error, socket) => unanswered.refuse(error, socket),
   })
@@ -68,7 +72,7 @@ export function createServer(given: Partial<ServerBounds>, watch: ConnectionWatc
     madeRoomAt = performance.now()
     listener.closeIdleConnections()
   })
-  listener.prependListener('request', ({ socket }, response: ServerResponse) => unanswered.add(socket, response))
+  listener.prependListener('request', ({ socket }, response) => unanswered.add(socket, response as Answer))
   return server
 }
 
@@ -82,37 +86,70 @@ export function refuseConnections({ server: listener }: FastifyInstance): (isRef
   }
 }
 
+/** A response that says how large it is. */
+class Answer<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
+  /** Whoever counts what is not taken. */
+  counted: Unanswered | null = null
+  /** Bytes that were handed over at its end, until they are with the system. */
+  untaken = 0
+
+  override end(chunk?: unknown, encoding?: unknown, done?: unknown): this {
+    if (typeof chunk === 'string' || chunk instanceof Uint8Array) this.counted?.ended(this, chunk.length)
+    return super.end(chunk, encoding as BufferEncoding, done as () => void)
+  }
+}
+
 /** Requests whose answer is not out yet, by connection. */
 class Unanswered {
-  readonly #most: number
-  readonly #takeMs: number
-  readonly #responses = new YoungMap<Socket, Set<ServerResponse>>()
-  /** Since when an answer is known to have ended, `performance.now()`. */
-  readonly #endedAt = new WeakMap<ServerResponse, number>()
+  readonly #bounds: ServerBounds
+  readonly #responses = new YoungMap<Socket, Set<Answer>>()
+  /** Since when an answer is known to be on its way, `performance.now()`. */
+  readonly #begunAt = new WeakMap<ServerResponse, number>()
+  #untaken = 0
 
-  constructor(most: number, takeMs: number) {
-    this.#most = most
-    this.#takeMs = takeMs
+  constructor(given: ServerBounds) {
+    this.#bounds = given
   }
 
-  add(socket: Socket, response: ServerResponse): void {
+  add(socket: Socket, response: Answer): void {
     const earlier = this.#responses.get(socket)
     if (earlier === undefined) socket.once('close', () => this.#responses.delete(socket))
     // One that is old leaves old memory behind: docs/adr/0009-what-dies-young.md.
-    const responses = earlier !== undefined && earlier.size > 0 ? earlier : new Set<ServerResponse>()
+    const responses = earlier !== undefined && earlier.size > 0 ? earlier : new Set<Answer>()
     this.#responses.set(socket, responses.add(response))
-    response.once('close', () => responses.delete(response))
-    if (responses.size > this.#most) socket.destroy()
+    response.counted = this
+    response.once('close', () => {
+      responses.delete(response)
+      this.#untaken -= response.untaken
+      response.untaken = 0
+    })
+    if (responses.size > this.#bounds.pipelined) socket.destroy()
+  }
+
+  /** An answer is whole, and so many bytes long. Requests are small and answers can be large: what nobody reads stays in memory. */
+  ended(response: Answer, bytes: number): void {
+    response.untaken += bytes
+    this.#untaken += bytes
+    if (this.#untaken > this.#bounds.untakenBytes) this.#cutLargest()
+  }
+
+  #cutLargest(): void {
+    let largest: { readonly socket: Socket; readonly bytes: number } | null = null
+    for (const [socket, responses] of this.#responses) {
+      const bytes = [...responses].reduce((sum, { untaken }) => sum + untaken, 0)
+      if (bytes > (largest?.bytes ?? 0) && !socket.destroyed) largest = { socket, bytes }
+    }
+    largest?.socket.destroy()
   }
 
   /** Node bounds how long a request takes to come, and not how long its answer takes to go: connections are taken for ever by who never reads. */
   cutThoseNotTaken(now: number): void {
     for (const [socket, [first]] of this.#responses) {
-      // Those behind it wait for their turn.
-      if (first === undefined || !first.writableEnded) continue
-      const endedAt = this.#endedAt.get(first)
-      if (endedAt === undefined) this.#endedAt.set(first, now)
-      else if (now - endedAt >= this.#takeMs) socket.destroy()
+      // Those behind it wait for their turn. One that streams a file ends only when it is taken.
+      if (!first?.headersSent) continue
+      const begunAt = this.#begunAt.get(first)
+      if (begunAt === undefined) this.#begunAt.set(first, now)
+      else if (now - begunAt >= this.#bounds.takeMs) socket.destroy()
     }
   }
 

@@ -247,31 +247,64 @@ describe('who never reads an answer', () => {
   let relevo: TestRelevo
 
   beforeAll(async () => {
-    relevo = await startRelevo({}, { bounds: { requestMs: 400, takeMs: 400, lookEveryMs: 50, connections: 4 } })
+    relevo = await startRelevo({}, { bounds: { requestMs: 1500, takeMs: 1500, lookEveryMs: 50, connections: 4 } })
   })
   afterAll(() => relevo.close())
 
-  it('and has begun to ask again keeps no connection', async () => {
-    // More than the system takes for a socket whose other end does not read; a request half come, or Node would take the connection for idle.
-    const half = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n'
-    const requests = 'GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(30) + half
+  const open = async () => {
     const { port, hostname } = new URL(relevo.url)
-    const open = async () => {
-      const socket = connect(Number(port), hostname).pause()
-      await once(socket, 'connect')
-      return socket.on('error', () => undefined)
-    }
-    const mute = await Promise.all(Array.from({ length: 4 }, open))
-    for (const socket of mute) socket.write(requests)
-    const isServed = () =>
-      fetch(`${relevo.url}/livez`, { headers: { connection: 'close' } }).then(
-        ({ status }) => status === 200,
-        () => false,
-      )
-    expect(await isServed()).toBe(false)
-    await eventually(isServed)
-    for (const socket of mute) socket.destroy()
+    const socket = connect(Number(port), hostname).pause()
+    await once(socket, 'connect')
+    return socket.on('error', () => undefined)
+  }
+
+  it.each([['/openapi.json'], ['/docs/static/swagger-ui-bundle.js']])(
+    'and has begun to ask again keeps no connection: %s',
+    async (path) => {
+      // More than the system takes for a socket whose other end does not read; a request half come, or Node would take the connection for idle.
+      const half = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n'
+      const requests = `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`.repeat(30) + half
+      const mute = await Promise.all(Array.from({ length: 4 }, open))
+      for (const socket of mute) socket.write(requests)
+      const isServed = () =>
+        fetch(`${relevo.url}/livez`, { headers: { connection: 'close' } }).then(
+          ({ status }) => status === 200,
+          () => false,
+        )
+      expect(await isServed()).toBe(false)
+      await eventually(isServed)
+      for (const socket of mute) socket.destroy()
+    },
+  )
+})
+
+it('answers that nobody takes hold a bounded amount of memory together: who leaves most of them is cut', async () => {
+  const most = 20 * 1024 * 1024
+  const relevo = await startRelevo({}, { bounds: { untakenBytes: most } })
+  const bytes = (await (await fetch(`${relevo.url}/openapi.json`)).text()).length
+  const { port, hostname } = new URL(relevo.url)
+  const asking = async (times: number) => {
+    const socket = connect(Number(port), hostname).pause()
+    await once(socket, 'connect')
+    socket.on('error', () => undefined).write('GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(times))
+    return socket
+  }
+  const few = await asking(2)
+  const many: Socket[] = []
+  for (let asked = 0; asked * bytes < 2 * most; asked += 30) many.push(await asking(30))
+  // A socket that is not read from learns of its end by writing.
+  const isCut = (socket: Socket) => {
+    if (!socket.destroyed) socket.write('\r\n')
+    return socket.destroyed
+  }
+  await eventually(() => many.some(isCut))
+  let received = 0
+  few.resume().on('data', (piece) => {
+    received += piece.length
   })
+  await eventually(() => received > 2 * bytes)
+  for (const socket of [few, ...many]) socket.destroy()
+  await relevo.close()
 })
 
 const statuses = (answer: string) => [...answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))

@@ -21,11 +21,12 @@ const mebibytes = (bytes: number) => `${bytes / 1024 / 1024} MiB`
 /** What takes too long to wait for in a test, or too much to fill. */
 describe('SECURITY.md gives the bounds of the code', () => {
   const page = readFileSync(join(repositoryRoot, 'SECURITY.md'), 'utf8')
-  const { headMs, requestMs, takeMs, lookEveryMs, connections, pipelined } = bounds
+  const { headMs, requestMs, takeMs, untakenBytes, lookEveryMs, connections, pipelined } = bounds
 
   it.each([
     `a head within ${seconds(headMs)}, a request within ${seconds(requestMs)}, an answer taken within ${seconds(takeMs)}, looked at each second`,
     `${connections.toLocaleString('en')} connections, ${pipelined} unanswered requests on each`,
+    `answers that are not taken yet hold ${mebibytes(untakenBytes)} together`,
     `bodies on their way in hold ${mebibytes(mostUploadedBytes)} together`,
     `calls whose turn has not come hold ${mebibytes(mostWaitingBytes)} together`,
     `all that are being applied hold ${mebibytes(mostBytesUnderWay)} together`,
