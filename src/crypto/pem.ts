@@ -16,7 +16,8 @@ export interface PemBlock {
  */
 export function readPrivateKeyBlock(text: string): PemBlock | null {
   if (text.length > longest) return null
-  const block = privateBlock.exec(text.replace(/\\+[rn]/g, '\n'))
+  // From the first backslash of several only: else a run of them would be walked from each.
+  const block = privateBlock.exec(text.replace(/(?<!\\)\\+[rn]/g, '\n'))
   if (!block) return null
   const [, label = '', inner = ''] = block
   const headers = dekInfo.exec(inner)

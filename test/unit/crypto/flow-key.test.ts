@@ -234,3 +234,43 @@ describe('a flow key', () => {
     expect(digest.split(' ')[0]).toBe(publicKeyFingerprint(flowKey))
   })
 })
+
+/** OpenSSL opens with all of these, some 12 times as slowly: what a call costs would be its tenant's to choose. */
+describe('a key whose parts are not those of RFC 8017', () => {
+  const number = (text: string | undefined) => BigInt(`0x${Buffer.from(text ?? '', 'base64url').toString('hex')}`)
+  const textOf = (value: bigint) => {
+    const hex = value.toString(16)
+    return Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex').toString('base64url')
+  }
+  const jwk = flowKey.export({ format: 'jwk' })
+  const [n, e, d, p, q] = [number(jwk.n), number(jwk.e), number(jwk.d), number(jwk.p), number(jwk.q)]
+  const pemOf = (parts: object) =>
+    createPrivateKey({ key: { ...jwk, ...parts }, format: 'jwk' })
+      .export({ type: 'pkcs8', format: 'pem' })
+      .toString()
+
+  it('is read as long as they are', () => {
+    expect(refusal(() => readPrivateKey(pemOf({})))).toBe('read')
+  })
+
+  it.each([
+    ['a longer dp', { dp: textOf(number(jwk.dp) + (p - 1n) * 2n ** 1000n) }],
+    ['a longer dq', { dq: textOf(number(jwk.dq) + (q - 1n) * 2n ** 1000n) }],
+    ['another dp', { dp: textOf(number(jwk.dp) ^ 2n) }],
+    ['a long e', { e: textOf(e + (p - 1n) * (q - 1n)) }],
+    ['a longer qi', { qi: textOf(number(jwk.qi) + p * 2n) }],
+    ['another q', { q: textOf(q + 2n) }],
+    ['halves that are the same', { p: textOf(1n), q: textOf(n) }],
+  ])('is refused with %s', (_, parts) => {
+    const text = pemOf(parts)
+    expect(refusal(() => readPrivateKey(text))).toMatch(/do not fit together|is damaged/)
+  })
+})
+
+it('a run of backslashes is walked once, and not from each of them', () => {
+  const text = '\\'.repeat(32_000)
+  const startedAt = performance.now()
+  // Ten seconds when it was quadratic.
+  for (let time = 0; time < 20; time++) expect(refusal(() => readPrivateKey(text))).toBe('the private key is not PEM')
+  expect(performance.now() - startedAt).toBeLessThan(2000)
+})
