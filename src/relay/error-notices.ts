@@ -1,5 +1,6 @@
 import type { ErrorNotification } from '../domain/exchange.ts'
 import { tellFlow } from '../domain/flow.ts'
+import { statusAt } from '../domain/flow-response.ts'
 import type { Announcer } from './announcer.ts'
 import type { ExchangeLedger } from './ledger.ts'
 import type { Sessions } from './sessions.ts'
@@ -28,7 +29,8 @@ export function createErrorNotices(parts: { sessions: Sessions; announcer: Annou
       const session = await sessions.load(account, request)
       watch.lap('enrich')
       const flow = tellFlow(account.flows, metaFlowId, session.flowResponse?.flowId ?? null, request.screen)
-      const known = { flowToken: request.flowToken, flow, records: session }
+      const state = session.flowResponse && { ...session.flowResponse, status: statusAt(session.flowResponse, now) }
+      const known = { flowToken: request.flowToken, flow, records: { ...session, flowResponse: state } }
       const deliveries = announcer.error(account, request, known, now, plaintext)
       ledger.learn({ known, deliveries })
     },

@@ -1,8 +1,7 @@
 import type { ExchangeRecords } from '../domain/envelope.ts'
 import type { FlowRequest } from '../domain/exchange.ts'
-import { noMemory, type ReplyMemory } from '../domain/fallback.ts'
+import { noMemory, type ReplyMemory, screenDataOf } from '../domain/fallback.ts'
 import { type FlowResponse, isSharedToken } from '../domain/flow-response.ts'
-import { readAnswer } from '../domain/webhook.ts'
 import type { Log } from '../ops/logger.ts'
 import { storageOn } from '../storage/backends.ts'
 import type { Database } from '../storage/database.ts'
@@ -131,8 +130,10 @@ class SessionReads {
 
 function sessionOf(stored: StoredSession): Session {
   const { flowResponse, client, conversation, screenAnswer, lastGood } = stored
-  // Parsed here and not at the fallback: that must be on the wire at once.
-  const shown = screenAnswer && readAnswer(screenAnswer.toString())
-  const memory = { screenData: shown && (shown.data ?? {}), lastGood: lastGood?.toString() ?? null }
+  // Taken apart here and not at the fallback: that must be on the wire at once.
+  const memory = {
+    screenData: screenAnswer && screenDataOf(screenAnswer.toString()),
+    lastGood: lastGood?.toString() ?? null,
+  }
   return { found: 'loaded', flowResponse, client, conversation, memory }
 }

@@ -635,6 +635,25 @@ describe('whatsapp.flows.error', () => {
     expect(exchange).toMatchObject({ outcome: 'answered_locally', event: 'whatsapp.flows.error', clientId: client.id })
   })
 
+  it('tells of a token past its time that it expired, whether or not a sweep has come by', async () => {
+    const { account } = await accountWith({ events: ['whatsapp.flows.error'] })
+    await create(relevo, '/v1/flow-responses', { flowToken: 'late-error' }, account.token)
+    await sql`update flow_responses set expires_at = now() - interval '1 second'
+      where workspace_id = ${account.workspaceId} and flow_token = 'late-error'`
+    told.next(reply({}))
+    const sent = {
+      version: '3.0',
+      flow_token: 'late-error',
+      screen: 'A',
+      action: 'data_exchange',
+      data: { error: 'x' },
+    }
+    await account.meta.call(sent)
+    await eventually(async () => (await deliveriesOf(account, '?status=delivered')).length === 1)
+    const { data } = JSON.parse(told.received.at(-1)?.rawBody.toString() ?? '')
+    expect(data.flowResponse).toMatchObject({ flowToken: 'late-error', status: 'EXPIRED' })
+  })
+
   it.each(['a\0', '\ud800'])('finds the records of one whose action no text column takes (%j)', async (action) => {
     const { account } = await accountWith({ events: ['whatsapp.flows.error'] })
     const client = await create(relevo, '/v1/clients', { phoneNumber: '+15550109998', name: 'Bo' }, account.token)

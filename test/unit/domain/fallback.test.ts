@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { acknowledged, fallbackAnswer, noMemory, type ReplyMemory } from '../../../src/domain/fallback.ts'
+import { acknowledged, fallbackAnswer, noMemory, type ReplyMemory, screenDataOf } from '../../../src/domain/fallback.ts'
 
 const memory: ReplyMemory = {
-  screenData: { products: [{ id: 'p1' }], error_message: 'from before' },
+  screenData: screenDataOf('{"screen":"FORM","data":{"products":[{"id":"p1"}],"error_message":"from before"}}'),
   lastGood: '{"screen":"NEXT", "data":{"price":1.50}}',
 }
 
@@ -28,9 +28,21 @@ describe('stay', () => {
   })
 
   it('works for a screen that had no data', () => {
-    expect(fallbackAnswer(stay, 'FORM', 'FORM', { ...noMemory, screenData: {} })).toBe(
+    expect(fallbackAnswer(stay, 'FORM', 'FORM', { ...noMemory, screenData: '' })).toBe(
       '{"screen":"FORM","data":{"error_message":"Please try \\"again\\""}}',
     )
+    for (const answer of ['{"screen":"A"}', '{"screen":"A","data":null}', '{"screen":"A","data":{}}'])
+      expect(screenDataOf(answer)).toBe('')
+  })
+
+  it('gives the data to the letter, whose schema the phone checks: no number becomes another', () => {
+    const screenData = screenDataOf(
+      '{"data":1, "screen":"A", "d\\u0061ta" : {"order":12345678901234567890,"much": 1e400 ,"error_message":"a" , "one":1.0 } }',
+    )
+    expect(fallbackAnswer(stay, 'A', 'A', { ...noMemory, screenData })).toBe(
+      '{"screen":"A","data":{"order":12345678901234567890,"much": 1e400,"one":1.0,"error_message":"Please try \\"again\\""}}',
+    )
+    expect(screenDataOf('no JSON')).toBeNull()
   })
 
   it('is the acknowledgement where the data is not known', () => {
