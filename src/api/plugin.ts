@@ -83,7 +83,7 @@ function readJsonOnly(v1: FastifyInstance, { uploads }: ApiDeps): void {
     if (bytes.length === 0) return undefined
     const json = decodeUtf8(bytes)
     if (json === null) throw invalidBody('is not valid UTF-8')
-    if (hasTooManyValues(json)) throw invalidBody(`has more than ${maxJsonValues} values`)
+    if (hasTooManyValues(json, maxJsonValues)) throw invalidBody(`has more than ${maxJsonValues} values`)
     // Deeper documents parse, but cannot be written again without risk to the stack.
     if (isTooDeep(json)) throw invalidBody(`nests deeper than ${maxJsonDepth}`)
     return new Promise((resolve, reject) => {

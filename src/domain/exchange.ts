@@ -88,9 +88,13 @@ function nonEmpty(value: unknown): string | null {
  */
 function readReportedError(payload: unknown): ReportedError | null {
   if (!isObject(payload)) return null
-  const { error, error_key: errorKey, error_message: message, ...others } = payload
-  const texts = [error, errorKey, message].filter((value) => value !== undefined)
-  if (!texts.every((value) => typeof value === 'string') || Object.keys(others).length > 0) return null
-  const key = error ?? errorKey
-  return typeof key === 'string' ? { key, message: typeof message === 'string' ? message : null } : null
+  const key = Object.hasOwn(payload, 'error') ? payload.error : payload.error_key
+  if (typeof key !== 'string') return null
+  const others = Object.keys(payload).filter((name) => !reportMembers.includes(name))
+  const message = payload.error_message
+  const texts = [payload.error, payload.error_key, message].filter((value) => value !== undefined)
+  if (others.length > 0 || !texts.every((value) => typeof value === 'string')) return null
+  return { key, message: typeof message === 'string' ? message : null }
 }
+
+const reportMembers: readonly string[] = ['error', 'error_key', 'error_message']

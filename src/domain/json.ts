@@ -4,6 +4,9 @@ export const maxJsonDepth = 200
 /** A body with more values than this is not read: the event loop would stand still for it. A Flow JSON of 10 MB is mostly images. */
 export const maxJsonValues = 200_000
 
+/** The same for what a phone sends and a webhook replies, of which many come in a second. */
+export const maxExchangeValues = 20_000
+
 export type JsonObject = Readonly<Record<string, unknown>>
 
 export function isObject(value: unknown): value is JsonObject {
@@ -65,14 +68,17 @@ function hasFewer(json: string, marks: readonly string[], most: number): boolean
   return true
 }
 
-/** True if JSON text has more than {@link maxJsonValues} members and items in all. Counts commas outside strings; says nothing about validity. */
-export function hasTooManyValues(json: string): boolean {
-  if (json.length <= 2 * maxJsonValues || hasFewer(json, [','], maxJsonValues - 1)) return false
-  let left = maxJsonValues
+/**
+ * True if JSON text has more members, items, objects and arrays than `most` in all, about. Counts commas and opening brackets outside
+ * strings; says nothing about validity.
+ */
+export function hasTooManyValues(json: string, most: number): boolean {
+  if (json.length <= most || hasFewer(json, [',', '{', '['], most)) return false
+  let left = most
   for (let i = 0; i < json.length; i++) {
     const code = json.charCodeAt(i)
     if (code === 0x22) i = endOfString(json, i)
-    else if (code === 0x2c && --left <= 0) return true
+    else if ((code === 0x2c || code === 0x7b || code === 0x5b) && --left < 0) return true
   }
   return false
 }
@@ -91,6 +97,8 @@ export interface Member {
   readonly name: string
   /** With its name, as it stands in the text. */
   readonly text: string
+  /** Without. */
+  readonly value: string
 }
 
 /** The members of the object in a JSON text, in their order, those of the same name too. `json`: an object, known to be valid. */
@@ -107,7 +115,8 @@ export function membersOf(json: string): Member[] {
     } else if (code === 0x7b || code === 0x5b) depth++
     else if (code === 0x7d || code === 0x5d || code === 0x2c) {
       if (start >= 0 && depth === 1) {
-        members.push({ name: JSON.parse(json.slice(start, nameEnd)), text: json.slice(start, i).trimEnd() })
+        const value = json.slice(nameEnd, i).trimStart().slice(1).trim()
+        members.push({ name: JSON.parse(json.slice(start, nameEnd)), text: json.slice(start, i).trimEnd(), value })
         start = -1
       }
       if (code !== 0x2c) depth--

@@ -1,4 +1,12 @@
-import { hasTooManyValues, isObject, isTooDeep, type JsonObject, parseJson, parseJsonObject } from './json.ts'
+import {
+  hasTooManyValues,
+  isObject,
+  isTooDeep,
+  type JsonObject,
+  maxJsonValues,
+  parseJson,
+  parseJsonObject,
+} from './json.ts'
 
 /** What Meta tells of one WABA (protocol.md 5.2). */
 export interface MetaEntry {
@@ -21,7 +29,7 @@ const mostThings = 10_000
  * malformed in the list is an entry without a WABA, or lacks its changes: Meta's other entries must not suffer.
  */
 export function readMetaEntries(text: string): MetaEntry[] | null {
-  if (isTooDeep(text) || hasTooManyValues(text)) return null
+  if (isTooDeep(text) || hasTooManyValues(text, maxJsonValues)) return null
   const body = parseJson(text)
   if (!isObject(body) || !Array.isArray(body.entry) || hasTooMany(body.entry)) return null
   return body.entry.map(entryOf)

@@ -1,4 +1,14 @@
-import { decodeUtf8, isObject, isTooDeep, type JsonObject, membersOf, parseJson, parseJsonObject } from './json.ts'
+import {
+  decodeUtf8,
+  hasTooManyValues,
+  isObject,
+  isTooDeep,
+  type JsonObject,
+  maxExchangeValues,
+  membersOf,
+  parseJson,
+  parseJsonObject,
+} from './json.ts'
 import { dataOf, isReplyObject, screenOf } from './webhook.ts'
 
 /** A webhook's answer that counts as a reply. `text` is the JSON as it came. */
@@ -22,6 +32,7 @@ export function readReply(status: number, bytes: Uint8Array): ReadReply {
   if (status < 200 || status > 299) return problem('bad_status')
   const text = decodeUtf8(bytes)
   if (text === null) return problem('not_json')
+  if (hasTooManyValues(text, maxExchangeValues)) return problem('internal_error')
   const parsed = parseJson(text)
   if (parsed === undefined) return problem('not_json')
   if (isTooDeep(text)) return problem('internal_error')
@@ -31,7 +42,8 @@ export function readReply(status: number, bytes: Uint8Array): ReadReply {
 
 function readRefusal(bytes: Uint8Array): ReadReply {
   const text = decodeUtf8(bytes)
-  const body = text === null || isTooDeep(text) ? null : parseJsonObject(text)
+  const body =
+    text === null || isTooDeep(text) || hasTooManyValues(text, maxExchangeValues) ? null : parseJsonObject(text)
   if (text === null || typeof body?.error_msg !== 'string') return problem('bad_status')
   return { kind: 'token_refused', text }
 }

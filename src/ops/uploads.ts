@@ -34,13 +34,15 @@ export class Uploads {
   /** The whole body, `too_large`, or `lost` when the connection ended before the body did. */
   read(request: IncomingMessage, maxBytes: number): Promise<ReceivedBody> {
     const { promise, resolve } = Promise.withResolvers<ReceivedBody>()
+    const pieces: Buffer[] = []
     const end = (body: ReceivedBody) => {
       this.#hold(request, 0)
       this.#open.delete(request)
+      // The request lives until its answer is out, and its listeners with it.
+      pieces.length = 0
       resolve(body)
     }
     this.#open.set(request, { held: 0, end })
-    const pieces: Buffer[] = []
     let bytes = 0
     request.on('data', (piece: Buffer) => {
       bytes += piece.length

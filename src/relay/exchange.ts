@@ -1,10 +1,16 @@
-import { type OpenedRequest, openRequest, readSealedRequest, sealAnswer } from '../crypto/flow-cipher.ts'
+import {
+  type OpenedRequest,
+  openRequest,
+  readSealedRequest,
+  type SealedRequest,
+  sealAnswer,
+} from '../crypto/flow-cipher.ts'
 import { verifyMetaSignature } from '../crypto/meta-signature.ts'
 import { ExchangeRefused } from '../domain/errors.ts'
 import { classifyAction, type FlowRequest } from '../domain/exchange.ts'
 import { acknowledged } from '../domain/fallback.ts'
 import { newUuid } from '../domain/ids.ts'
-import { decodeUtf8, isTooDeep, parseJsonObject } from '../domain/json.ts'
+import { decodeUtf8, hasTooManyValues, isTooDeep, maxExchangeValues, parseJsonObject } from '../domain/json.ts'
 import { outcomes, type Refusal } from '../domain/outcome.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -28,8 +34,8 @@ export interface MetaCall {
   readonly wabaId: string
   /** Named by the second route only. */
   readonly metaFlowId: string | null
-  /** The exact bytes: nothing may re-encode them before the signature is checked (protocol.md 1.6). */
-  readonly body: Buffer
+  /** The exact bytes: nothing may re-encode them before the signature is checked (protocol.md 1.6). Let go of by who waits for another's answer. */
+  body: Buffer
   readonly signature: string | undefined
   /** When it came, and when the last of its body did: performance.now(). */
   readonly startedAt: number
@@ -53,6 +59,12 @@ export interface ExchangeParts {
   readonly signatureRequired: boolean
 }
 
+/** Within the line's promise, which would else be that of the answer. */
+interface Opened {
+  readonly answer: MetaAnswer | Promise<MetaAnswer>
+}
+
+const noBytes = Buffer.alloc(0)
 const active = '{"data":{"status":"active"}}'
 const refused = (outcome: Refusal): MetaAnswer => ({ status: outcomes[outcome].status, body: '' })
 const refuse = (outcome: Refusal): never => {
@@ -81,36 +93,49 @@ export class Exchange {
     const account = this.admit(call.wabaId)
     if (typeof account === 'string') return this.refuse(account, call.wabaId, call.startedAt)
     try {
+      // How long its body took to come is its sender's.
+      watch.skip()
       this.#verify(account, call)
       watch.lap('verify')
       const place = { workspaceId: account.workspaceId, bytes: call.body.length, at: call.completeAt }
-      return await this.#parts.line.enter(place, (shed) => this.#open(account, call, watch, shed))
+      const { answer } = await this.#parts.line.enter(place, (shed) => this.#open(account, call, watch, shed))
+      return await answer
     } catch (error) {
       return this.#refuseOpened(error, account, watch, call)
     }
   }
 
-  /** The part that costs: its place is in the line. `shed`: the webhook is not to be asked. */
-  async #open(account: Account, call: MetaCall, watch: Stopwatch, shed: ShedReason | null): Promise<MetaAnswer> {
+  /**
+   * The part that costs: its place is in the line. `shed`: the webhook is not to be asked. A repetition's answer may still be to come: who waits for
+   * it has left the line, and holds nothing of its call, because no bound says how many do.
+   */
+  async #open(account: Account, call: MetaCall, watch: Stopwatch, shed: ShedReason | null): Promise<Opened> {
     watch.skip()
-    const sealed = readSealedRequest(call.body) ?? refuse('malformed')
+    let sealed: SealedRequest | null = readSealedRequest(call.body) ?? refuse('malformed')
     const name = Repeats.nameOf(call.wabaId, sealed)
     const earlier = this.#repeats.find(name)
-    if (earlier !== null) return await this.#repeat(earlier, account, watch)
+    if (earlier !== null) {
+      call.body = noBytes
+      sealed = null
+      return { answer: this.#repeat(earlier, account, watch) }
+    }
     const { ids, keys } = account.flowKeys()
     const opened = openRequest(sealed, keys) ?? refuse('undecryptable')
     this.#parts.metrics.flowKeyUsed(ids[opened.flowKeyIndex] ?? 'unknown')
     const text = decodeUtf8(opened.plaintext) ?? refuse('undecryptable')
-    const body = parseJsonObject(text) ?? refuse('undecryptable')
+    // Not even parsed: the event loop would stand still for it.
+    const isTooMuch = hasTooManyValues(text, maxExchangeValues)
+    const body = isTooMuch ? {} : (parseJsonObject(text) ?? refuse('undecryptable'))
     watch.lap('decrypt')
     const request = classifyAction(body)
     const ledger = this.#ledger(account, watch, request)
-    const answer = isTooDeep(text)
-      ? this.#answerTooDeep(ledger, opened, request, call.metaFlowId)
-      : this.#answerOpened(ledger, opened, () => this.#decide(ledger, request, opened, call.metaFlowId, shed))
+    const answer =
+      isTooMuch || isTooDeep(text)
+        ? this.#answerUnread(ledger, opened, request, call.metaFlowId)
+        : this.#answerOpened(ledger, opened, () => this.#decide(ledger, request, opened, call.metaFlowId, shed))
     // No await since find: two copies of one call cannot both get here.
     this.#repeats.keep(name, answer, request)
-    return answer
+    return { answer: await answer }
   }
 
   /** Ends a call that is not served and leaves no row. */
@@ -162,7 +187,7 @@ export class Exchange {
   }
 
   /** Nothing of such a call goes further: no webhook, no JSON of ours is to hold it. */
-  #answerTooDeep(
+  #answerUnread(
     ledger: ExchangeLedger,
     opened: OpenedRequest,
     request: FlowRequest,

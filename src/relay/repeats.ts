@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { sha256 } from '../crypto/digest.ts'
 import type { SealedRequest } from '../crypto/flow-cipher.ts'
 import { type FlowRequest, withoutContents } from '../domain/exchange.ts'
@@ -6,6 +7,9 @@ import { AnswerPages } from './answer-pages.ts'
 
 /** How long a call's answer is kept for a repetition, ms: contract.md §3. */
 const keptMs = 10 * 60 * 1000
+
+/** Names are a process's own: else whoever can sign calls could choose many that fall into one place of the table, and be looked for one by one. */
+const ownPrefix = randomBytes(16)
 
 /** What goes back to Meta: a status and base64 text, or an empty body. */
 export interface MetaAnswer {
@@ -36,9 +40,9 @@ export class Repeats {
   /** The name of a call's three strings, within one WABA: another WABA's keys must open it themselves. */
   static nameOf(wabaId: string, { encryptedAesKey, initialVector, encryptedFlowData }: SealedRequest): string {
     const lengths = `${wabaId} ${encryptedAesKey.length} ${initialVector.length} `
-    return sha256(Buffer.concat([Buffer.from(lengths), encryptedAesKey, initialVector, encryptedFlowData])).toString(
-      'base64',
-    )
+    return sha256(
+      Buffer.concat([ownPrefix, Buffer.from(lengths), encryptedAesKey, initialVector, encryptedFlowData]),
+    ).toString('base64')
   }
 
   find(name: string): Earlier | null {

@@ -6,7 +6,6 @@ import {
   isObject,
   isTooDeep,
   maxJsonDepth,
-  maxJsonValues,
   parseJson,
   parseJsonObject,
 } from '../../../src/domain/json.ts'
@@ -107,20 +106,30 @@ describe('reading', () => {
 })
 
 describe('hasTooManyValues', () => {
+  const most = 1000
+  const isTooMuch = (json: string) => hasTooManyValues(json, most)
   const zeros = (count: number) => Array(count).fill(0).join(',')
-  it('counts members and items at any depth', () => {
-    expect(hasTooManyValues(`[${zeros(maxJsonValues)}]`)).toBe(false)
-    expect(hasTooManyValues(`[${zeros(maxJsonValues + 1)}]`)).toBe(true)
+
+  it('counts members, items, objects and arrays at any depth', () => {
+    expect(isTooMuch(`[${zeros(most)}]`)).toBe(false)
+    expect(isTooMuch(`[${zeros(most + 1)}]`)).toBe(true)
     const members = (count: number) => Array.from({ length: count }, (_, index) => `"${index}":0`).join(',')
-    expect(hasTooManyValues(`{"a":[${zeros(maxJsonValues / 2)}],${members(maxJsonValues / 2)}}`)).toBe(false)
-    expect(hasTooManyValues(`{"a":[${zeros(maxJsonValues / 2)}],"b":{${members(maxJsonValues / 2)}},"c":0}`)).toBe(true)
+    expect(isTooMuch(`{"a":[${zeros(most / 2)}],${members(most / 2 - 1)}}`)).toBe(false)
+    expect(isTooMuch(`{"a":[${zeros(most / 2)}],"b":{${members(most / 2)}},"c":0}`)).toBe(true)
+  })
+
+  it('counts what has nothing within: each costs as much as any', () => {
+    const deep = `${'['.repeat(100)}${']'.repeat(100)}`
+    expect(isTooMuch(`[${Array(9).fill(deep).join()}]`)).toBe(false)
+    expect(isTooMuch(`[${Array(10).fill(deep).join()}]`)).toBe(true)
+    expect(isTooMuch(`[${Array(most).fill('{}').join()}]`)).toBe(true)
   })
 
   it('does not count what stands in strings', () => {
-    const commas = ','.repeat(maxJsonValues + 1)
-    expect(hasTooManyValues(`["${commas}"]`)).toBe(false)
-    expect(hasTooManyValues(`["\\"${commas}"]`)).toBe(false)
-    expect(hasTooManyValues(`["\\\\",${zeros(maxJsonValues)}]`)).toBe(true)
-    expect(hasTooManyValues(`["${commas}`)).toBe(false)
+    const commas = ',[{'.repeat(most + 1)
+    expect(isTooMuch(`["${commas}"]`)).toBe(false)
+    expect(isTooMuch(`["\\"${commas}"]`)).toBe(false)
+    expect(isTooMuch(`["\\\\",${zeros(most)}]`)).toBe(true)
+    expect(isTooMuch(`["${commas}`)).toBe(false)
   })
 })

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { Uploads } from '../../../src/ops/uploads.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 
 const upload = () => new PassThrough() as unknown as IncomingMessage & PassThrough
 const settled = () => new Promise(setImmediate)
@@ -31,6 +32,24 @@ describe('bodies on their way in', () => {
     }
     expect(await read).toBe('lost')
     expect(uploads.bytes).toBe(0)
+  })
+
+  it('once whole hold nothing more: their requests live until they are answered', async () => {
+    const uploads = new Uploads(20_000)
+    const request = upload()
+    const read = uploads.read(request, 20_000)
+    const write = (end: boolean) => {
+      const piece = Buffer.alloc(5000)
+      if (end) request.end(piece)
+      else request.write(piece)
+      return new WeakRef(piece)
+    }
+    const pieces = [write(false), write(true)]
+    expect(await read).toHaveLength(10_000)
+    await settled()
+    collectGarbage()
+    expect(pieces.map((piece) => piece.deref())).toEqual([undefined, undefined])
+    expect(request.listenerCount('data')).toBe(1)
   })
 
   it('past their limit hold nothing', async () => {

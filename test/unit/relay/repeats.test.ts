@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { sha256 } from '../../../src/crypto/digest.ts'
 import type { SealedRequest } from '../../../src/crypto/flow-cipher.ts'
 import { classifyAction } from '../../../src/domain/exchange.ts'
 import { type MetaAnswer, Repeats } from '../../../src/relay/repeats.ts'
@@ -214,6 +215,17 @@ describe('the name of a call', () => {
         expect(Repeats.nameOf('1', request)).not.toBe(Repeats.nameOf('2', copy(request)))
       }),
     )
+  })
+
+  it('is no digest that a caller could know beforehand, to choose where it is kept', () => {
+    const request = {
+      encryptedAesKey: Buffer.alloc(3),
+      initialVector: Buffer.alloc(2),
+      encryptedFlowData: Buffer.alloc(1),
+    }
+    const known = sha256(Buffer.concat([Buffer.from('1 3 2 '), Buffer.alloc(6)])).toString('base64')
+    expect(Repeats.nameOf('1', request)).toHaveLength(known.length)
+    expect(Repeats.nameOf('1', request)).not.toBe(known)
   })
 
   it('tells apart what only its borders tell apart', () => {
