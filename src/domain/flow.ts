@@ -143,9 +143,36 @@ export function tellFlow(
   const named = metaFlowId === null ? undefined : flows.find((flow) => flow.metaFlowId === metaFlowId)
   const told = named ?? flows.find((flow) => flow.id === flowIdOfToken)
   if (told !== undefined || metaFlowId !== null) return told ?? null
-  const withEndpoint = flows.filter(hasEndpoint)
-  const hasScreen = (flow: Flow): boolean => screen !== null && flow.screens?.includes(screen) === true
-  const found = only(withEndpoint) ?? only(withEndpoint.filter(hasScreen)) ?? only(flows.filter(hasScreen))
+  const { withEndpoint, ofScreen } = indexOf(flows)
+  const found = only(withEndpoint) ?? (screen === null ? null : (ofScreen.get(screen) ?? null))
   if (found !== null || withEndpoint.length > 0) return found
   return only(flows) ?? only(flows.filter((flow) => flow.screens === null))
+}
+
+interface FlowIndex {
+  readonly withEndpoint: readonly Flow[]
+  /** The only flow that has a screen: of those with an endpoint, else of all; null where several have it. */
+  readonly ofScreen: ReadonlyMap<string, Flow | null>
+}
+
+/** By the list itself, which is a new one when a flow changes: thousands of screens are not to be looked through at each exchange. */
+const indexes = new WeakMap<readonly Flow[], FlowIndex>()
+
+function indexOf(flows: readonly Flow[]): FlowIndex {
+  const known = indexes.get(flows)
+  if (known !== undefined) return known
+  const withEndpoint = flows.filter(hasEndpoint)
+  const ofScreen = new Map(onlyFlows(flows))
+  for (const [screen, flow] of onlyFlows(withEndpoint)) if (flow !== null) ofScreen.set(screen, flow)
+  const index = { withEndpoint, ofScreen }
+  indexes.set(flows, index)
+  return index
+}
+
+function onlyFlows(flows: readonly Flow[]): Map<string, Flow | null> {
+  const ofScreen = new Map<string, Flow | null>()
+  for (const flow of flows) {
+    for (const screen of new Set(flow.screens)) ofScreen.set(screen, ofScreen.has(screen) ? null : flow)
+  }
+  return ofScreen
 }

@@ -243,7 +243,7 @@ describe('a key whose parts are not those of RFC 8017', () => {
     return Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex').toString('base64url')
   }
   const jwk = flowKey.export({ format: 'jwk' })
-  const [n, e, d, p, q] = [number(jwk.n), number(jwk.e), number(jwk.d), number(jwk.p), number(jwk.q)]
+  const [n, e, p, q] = [number(jwk.n), number(jwk.e), number(jwk.p), number(jwk.q)]
   const pemOf = (parts: object) =>
     createPrivateKey({ key: { ...jwk, ...parts }, format: 'jwk' })
       .export({ type: 'pkcs8', format: 'pem' })

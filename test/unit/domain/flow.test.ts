@@ -180,4 +180,22 @@ describe('tellFlow asks, in this order,', () => {
       }),
     )
   })
+
+  it('without looking through all screens at each exchange', () => {
+    let reads = 0
+    const counted = (one: Flow): Flow => ({
+      ...one,
+      get screens() {
+        reads++
+        return one.screens
+      },
+    })
+    const flows = [a, b, offline].map(counted)
+    tell(flows, null, null, 'FORM')
+    const once = reads
+    for (let time = 0; time < 100; time++) expect(tell(flows, null, null, 'FORM')).toBe('a')
+    expect(reads).toBe(once)
+    // A screen that a flow names twice is still its own.
+    expect(tell([a, withScreens('twice', 'MORE', 'MORE')], null, null, 'MORE')).toBe('twice')
+  })
 })
