@@ -26,6 +26,8 @@ const looksMs = 2000
 /** After a look for a webhook's answers that failed. */
 const lookAgainMs = 60_000
 
+type End = 'written' | 'away' | 'locked'
+
 interface HealthNote {
   readonly webhook: KnownWebhook
   readonly health: DeliveryHealth
@@ -35,13 +37,15 @@ interface HealthNote {
 /**
  * Writes what became of deliveries, in groups: what comes while one is written makes the next. Row, attempt, alarm and the webhook's
  * health move in one transaction. While the database is away it is tried again; whatever is lost with the process is attempted again. Where rows of a
- * group are locked, each workspace's are written apart: the others do not wait.
+ * group are locked, each workspace's are written apart, and what is locked then is set aside: the others do not wait, however many it has.
  */
 export class ProgressWriter {
   readonly #database: Database
   readonly #queue: Queue
   readonly #log: Log
-  readonly #finished: Finished[] = []
+  #finished: Finished[] = []
+  /** By workspace, of those whose rows were locked: one of them is tried again between the groups of all others. */
+  readonly #locked = new Map<string, Finished[]>()
   readonly #stopping = new AbortController()
   /** `performance.now()`, for all webhooks: each look that fails takes its time from everybody's deliveries. */
   #lookAgainAt = 0
@@ -54,7 +58,9 @@ export class ProgressWriter {
   }
 
   add(finished: Finished): void {
-    this.#finished.push(finished)
+    const aside = this.#locked.get(finished.progress.workspaceId)
+    if (aside === undefined) this.#finished.push(finished)
+    else aside.push(finished)
     this.#running ??= this.#run()
   }
 
@@ -68,34 +74,64 @@ export class ProgressWriter {
     const { signal } = this.#stopping
     await new Promise(setImmediate)
     let pause = retryMs.first
-    while (this.#finished.length > 0) {
-      const left = await this.#writeGroup(this.#finished.splice(0, groupRows))
-      if (left.length > 0) {
-        if (signal.aborted) break
-        this.#finished.unshift(...left)
-        await delay(pause, undefined, { signal }).catch(() => undefined)
-      }
-      pause = left.length === 0 ? retryMs.first : Math.min(pause * 2, retryMs.last)
+    while (this.#finished.length > 0 || this.#locked.size > 0) {
+      const newEnd = await this.#writeNew()
+      const end = newEnd === 'away' ? newEnd : await this.#writeLocked()
+      if (end === 'away' && signal.aborted) break
+      const isWaiting = end === 'away' || (end === 'locked' && this.#finished.length === 0)
+      if (isWaiting) await delay(pause, undefined, { signal }).catch(() => undefined)
+      pause = isWaiting ? Math.min(pause * 2, retryMs.last) : retryMs.first
     }
     this.#running = null
   }
 
-  /** Returns what is not written. Never throws. */
-  async #writeGroup(group: readonly Finished[]): Promise<readonly Finished[]> {
-    const moved = await this.#write(group)
+  /** Writes those that stand first, and sets aside what is locked. */
+  async #writeNew(): Promise<'written' | 'away'> {
+    const group = this.#finished.splice(0, groupRows)
+    const end = await this.#write(group)
+    if (end === 'written') return end
     const workspaces = Map.groupBy(group, ({ progress }) => progress.workspaceId)
-    if (moved === 'away' || (moved === 'locked' && workspaces.size < 2)) return group
-    if (moved === 'locked') {
-      const left: Finished[] = []
-      for (const own of workspaces.values()) left.push(...(await this.#writeGroup(own)))
-      return left
+    const away: Finished[] = []
+    for (const [workspaceId, own] of workspaces) {
+      const ownEnd = end === 'away' || workspaces.size < 2 ? end : await this.#write(own)
+      if (ownEnd === 'away') away.push(...own)
+      if (ownEnd === 'locked') this.#setAside(workspaceId, own)
     }
+    this.#finished.unshift(...away)
+    return away.length > 0 ? 'away' : 'written'
+  }
+
+  /** In their order, with those that came since. */
+  #setAside(workspaceId: string, locked: readonly Finished[]): void {
+    const isOwn = ({ progress }: Finished) => progress.workspaceId === workspaceId
+    this.#locked.set(workspaceId, [...locked, ...this.#finished.filter(isOwn)])
+    this.#finished = this.#finished.filter((finished) => !isOwn(finished))
+  }
+
+  /** Tries what was set aside for the longest: one workspace, as each may take a second. At the end each is tried once. */
+  async #writeLocked(): Promise<End> {
+    const [first] = this.#locked
+    if (first === undefined) return 'written'
+    const [workspaceId, own] = first
+    const group = own.slice(0, groupRows)
+    const end = await this.#write(group)
+    this.#locked.delete(workspaceId)
+    if (end === 'written') this.#finished.push(...own.slice(group.length))
+    else if (!this.#stopping.signal.aborted) this.#locked.set(workspaceId, own)
+    return end
+  }
+
+  /** All of a group, or nothing. */
+  async #write(group: readonly Finished[]): Promise<End> {
+    if (group.length === 0) return 'written'
+    const moved = await this.#commit(group)
+    if (moved === 'away' || moved === 'locked') return moved
     for (const { progress, written } of group) written(moved.has(progress.deliveryId))
-    return []
+    return 'written'
   }
 
   /** The ids of deliveries that moved; else why none was written. Never throws. */
-  async #write(group: readonly Finished[]): Promise<ReadonlySet<string> | 'away' | 'locked'> {
+  async #commit(group: readonly Finished[]): Promise<ReadonlySet<string> | Exclude<End, 'written'>> {
     try {
       const notes = await this.#healthNotes(group)
       const rows = group.map(({ progress }) => progress)

@@ -7,7 +7,7 @@ import { eventually } from '../../support/eventually.ts'
 import { insertDelivery } from '../../support/log-rows.ts'
 import { openTestDatabase } from '../../support/opened-database.ts'
 
-it('a workspace whose rows are locked waits alone', async () => {
+it('a workspace whose rows are locked waits alone, however many it has', async () => {
   const { database, sql, close } = await openTestDatabase()
   onTestFinished(close)
   const written: string[] = []
@@ -25,17 +25,20 @@ it('a workspace whose rows are locked waits alone', async () => {
   const writer = new ProgressWriter(database, queue, log)
   const [held, other] = [await delivered(newWorkspaceId()), await delivered(newWorkspaceId())]
   const release = Promise.withResolvers<void>()
+  onTestFinished(() => release.resolve())
   const holding = sql.begin(async (tx) => {
     await tx`select 1 from deliveries where id = ${held.id} for update`
     await release.promise
   })
-  writer.add(held)
+  // Each stands for another delivery of the workspace, more than two groups of them: one row that is locked keeps all.
+  const heldCount = 1_200
+  for (let added = 0; added < heldCount; added++) writer.add(held)
   writer.add(other)
   await eventually(() => written.includes(other.id), { timeoutMs: 20_000 })
   expect(written).toEqual([other.id])
   release.resolve()
   await holding
-  await eventually(() => written.includes(held.id), { timeoutMs: 20_000 })
+  await eventually(() => written.length === heldCount + 1, { timeoutMs: 20_000 })
   await writer.close()
   expect(lines.length).toBeGreaterThan(0)
 })
