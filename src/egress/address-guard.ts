@@ -23,7 +23,7 @@ export interface AddressGuardOptions {
   /** CIDRs. An IPv4 network exempts no address that leads to it through a translator: its packets go elsewhere first. */
   readonly allowedNetworks: readonly string[]
   /** By default those of this machine; tests give others. */
-  readonly ownAddresses?: OwnAddresses
+  readonly ownAddresses?: Pick<OwnAddresses, 'has'>
 }
 
 const maxUrlLength = 2048

@@ -1,11 +1,20 @@
 import { promises as dns, type RecordWithTtl } from 'node:dns'
+import { isIPv4 } from 'node:net'
 import { createHostsFile } from './hosts-file.ts'
+import { createOwnAddresses } from './own-addresses.ts'
 
 /** Finds tenants' hosts without `dns.lookup`, which would share libuv's four threads with the disk (design.md §4). */
 export interface Resolver {
-  /** At least one address, IPv4 first. Rejects with c-ares' error if there is none. `hostname` is no IP literal. */
+  /** At least one address, IPv4 first; IPv6 beside it only where this machine has some itself. Rejects with c-ares' error if there is none. `hostname` is no IP literal. */
   resolve(hostname: string): Promise<readonly string[]>
   close(): void
+}
+
+export interface ResolverOptions {
+  readonly servers?: string[]
+  readonly hostsPath?: string
+  readonly haveIpv6?: () => boolean
+  readonly now?: () => number
 }
 
 interface CacheEntry {
@@ -25,15 +34,19 @@ interface Answer {
 const minTtlMs = 5_000
 const maxTtlMs = 300_000
 const maxEntries = 10_000
-/** RFC 8305's resolution delay: how long the first family's answer waits for the other's. Some servers drop AAAA queries. */
-const otherFamilyMs = 50
+/**
+ * RFC 8305's resolution delay, for IPv4 alone: how long its addresses wait for the other family's. Some servers drop AAAA queries. IPv6
+ * waits for as long as it takes: its addresses alone are of no use on many a machine, and a lost datagram is asked for again.
+ */
+const ipv6DelayMs = 50
 
 /**
  * `servers`: as for `dns.setServers`, by default the system's. Answers are kept for their TTL within 5 s to 5 min, those without
- * one family's answer for less, failures not at all. Tests give `hostsPath` and `now` (ms, monotonic).
+ * one family's answer for less, failures not at all. Tests give `hostsPath`, `haveIpv6` and `now` (ms, monotonic).
  */
-export function createResolver(options: { servers?: string[]; hostsPath?: string; now?: () => number } = {}): Resolver {
+export function createResolver(options: ResolverOptions = {}): Resolver {
   const now = options.now ?? (() => performance.now())
+  const haveIpv6 = options.haveIpv6 ?? createOwnAddresses({ now }).haveIpv6
   const hosts = createHostsFile(options.hostsPath ?? '/etc/hosts', now)
   // A lost datagram must cost less than a webhook's whole deadline, so ask again well before c-ares' own 2 s.
   const client = new dns.Resolver({ timeout: 250, tries: 4, maxTimeout: 2000 })
@@ -47,7 +60,7 @@ export function createResolver(options: { servers?: string[]; hostsPath?: string
     trim(cache, maxEntries)
     let firstAt: number | undefined
     const take = (answer: Answer): void => {
-      const addresses = addressesOf(answer.records)
+      const addresses = addressesOf(answer.records, haveIpv6())
       resolve(addresses)
       firstAt ??= now()
       entry.addresses = Promise.resolve(addresses)
@@ -78,10 +91,14 @@ export function createResolver(options: { servers?: string[]; hostsPath?: string
   }
 }
 
-/** IPv4 first: a broken IPv6 path is common and costs an attempt's 250 ms, a broken IPv4 path is not. */
-function addressesOf(records: readonly RecordWithTtl[]): readonly string[] {
+/**
+ * IPv4 first: a broken IPv6 path is common and costs an attempt's 250 ms, a broken IPv4 path is not. Alone where this machine has no
+ * IPv6: an attempt that cannot succeed would have the one before it cut off.
+ */
+function addressesOf(records: readonly RecordWithTtl[], haveIpv6: boolean): readonly string[] {
   const addresses = records.map((record) => record.address)
-  return [...addresses.filter((address) => !address.includes(':')), ...addresses.filter((it) => it.includes(':'))]
+  const ipv4 = addresses.filter(isIPv4)
+  return ipv4.length > 0 && !haveIpv6 ? ipv4 : [...ipv4, ...addresses.filter((address) => !isIPv4(address))]
 }
 
 /**
@@ -95,8 +112,8 @@ function lifetimeOf(records: readonly RecordWithTtl[], incomplete: number): numb
 }
 
 /**
- * Gives the records of both families, or of the one that answered within 50 ms of the other; then once more, when the other's
- * end is known. Fails if neither has any.
+ * Gives the records of both families, or IPv4's where the other's have not come 50 ms after them, and then once more when its end is
+ * known. Fails if neither has any.
  */
 function askBothFamilies(
   client: dns.Resolver,
@@ -113,8 +130,8 @@ function askBothFamilies(
     unanswered -= 1
     records.push(...found)
     if (found.length === 0 && !saysThereIsNone(failure)) isComplete = false
-    if (unanswered > 0 && records.length > 0) {
-      grace = setTimeout(() => take({ records, isComplete: false }), otherFamilyMs)
+    if (unanswered > 0 && records.some(({ address }) => isIPv4(address))) {
+      grace = setTimeout(() => take({ records, isComplete: false }), ipv6DelayMs)
     }
     if (unanswered > 0) return
     clearTimeout(grace)

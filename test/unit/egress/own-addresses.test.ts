@@ -49,6 +49,16 @@ test('throw while they cannot be read, and are read again at the next question',
     },
   })
   expect(() => ask(own, '8.8.8.8')).toThrow('EMFILE')
+  expect(own.haveIpv6()).toBe(true)
   failure = null
   expect(() => ask(own, '8.8.8.8')).toThrow('cannot be read')
+})
+
+test.each([
+  ['none but those of this machine and its links', ['::1', 'fe80::1%eth0', '10.0.0.1', '::ffff:8.8.8.8'], false],
+  ['a public one', ['127.0.0.1', '2a00::5'], true],
+  ['one of a private network, behind which there may be more', ['fd00::2'], true],
+])('have IPv6 or not: %s', (_, addresses, haveIpv6) => {
+  const own = createOwnAddresses({ interfaces: () => ({ eth0: addresses.map((address) => ({ address })) }) })
+  expect(own.haveIpv6()).toBe(haveIpv6)
 })

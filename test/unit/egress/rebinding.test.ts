@@ -35,7 +35,12 @@ beforeAll(async () => {
   await once(listener.listen(0), 'listening')
   port = (listener.address() as AddressInfo).port
   nameServer = await startNameServer()
-  resolver = createResolver({ servers: [nameServer.address], hostsPath: '/nowhere', now: () => clock })
+  resolver = createResolver({
+    servers: [nameServer.address],
+    hostsPath: '/nowhere',
+    haveIpv6: () => true,
+    now: () => clock,
+  })
   connect = connectorFor(`${allowed}/32`)
 })
 afterAll(async () => {

@@ -11,12 +11,16 @@ let server: NameServer
 let resolver: Resolver
 let folder: string
 let clock = 0
+/** Whether this machine has IPv6. */
+let haveIpv6 = true
 
 beforeEach(async () => {
   clock = 1_000_000
+  haveIpv6 = true
   server = await startNameServer()
   folder = await mkdtemp(join(tmpdir(), 'relevo-hosts-'))
-  resolver = createResolver({ servers: [server.address], hostsPath: join(folder, 'hosts'), now: () => clock })
+  const hostsPath = join(folder, 'hosts')
+  resolver = createResolver({ servers: [server.address], hostsPath, haveIpv6: () => haveIpv6, now: () => clock })
 })
 
 afterEach(async () => {
@@ -43,10 +47,27 @@ describe('DNS', () => {
     expect(await resolver.resolve('deaf.example')).toEqual(['192.0.2.1'])
   })
 
-  test('a family that answers late, its first datagram lost, is kept beside the other', async () => {
+  test('waits for IPv4 that answers late, its first datagram lost: IPv6 alone is of no use on many a machine', async () => {
     const records = { a: ['192.0.2.1'], aaaa: ['2001:db8:0:0:0:0:0:1'] }
     server.set('tenant.example', { ...records, silent: 'a' }, records)
-    expect(await resolver.resolve('tenant.example')).toEqual(['2001:db8::1'])
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.1', '2001:db8::1'])
+  })
+
+  test('gives no IPv6 beside IPv4 where this machine has none', async () => {
+    const records = { a: ['192.0.2.1'], aaaa: ['2001:db8:0:0:0:0:0:1'] }
+    haveIpv6 = false
+    server.set('both.example', records)
+    server.set('late.example', { ...records, silent: 'a' }, records)
+    server.set('six.example', { aaaa: records.aaaa })
+    expect(await resolver.resolve('both.example')).toEqual(records.a)
+    expect(await resolver.resolve('late.example')).toEqual(records.a)
+    expect(await resolver.resolve('six.example')).toEqual(['2001:db8::1'])
+  })
+
+  test('IPv6 that answers late, its first datagram lost, is kept beside IPv4', async () => {
+    const records = { a: ['192.0.2.1'], aaaa: ['2001:db8:0:0:0:0:0:1'] }
+    server.set('tenant.example', { ...records, silent: 'aaaa' }, records)
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.1'])
     await eventually(async () => (await resolver.resolve('tenant.example')).length === 2)
     const asked = [...server.queries]
     clock += 59_000
