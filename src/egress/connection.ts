@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { Client, type Dispatcher } from 'undici'
+import { type buildConnector, Client, type Dispatcher } from 'undici'
 import type { Connector } from './connector.ts'
 import { Abandoned } from './errors.ts'
 
@@ -41,9 +41,13 @@ export class Connection {
     this.#now = now
     this.#client = new Client(origin, {
       connect: (options, callback) => {
-        this.#connecting = connector(options, (...result) => {
+        const connected: buildConnector.Callback = (...result) => {
           this.#connecting = null
           callback(...result)
+        }
+        connector(options, connected, (socket) => {
+          this.#connecting = socket
+          if (this.#client.destroyed) socket.destroy(new Abandoned())
         })
       },
       allowH2: false,

@@ -5,8 +5,12 @@ import type { AddressGuard } from './address-guard.ts'
 import { AddressBlocked, ConnectFailed, EgressError, TlsFailed } from './errors.ts'
 import type { Resolver } from './resolver.ts'
 
-/** Starts to connect; returns the socket at once, so that who gives up can destroy it, or null where nothing was started. */
-export type Connector = (options: buildConnector.Options, callback: buildConnector.Callback) => Socket | null
+/** Starts to connect. `started` is given each socket at once, so that who gives up can destroy the latest. */
+export type Connector = (
+  options: buildConnector.Options,
+  callback: buildConnector.Callback,
+  started?: (socket: Socket) => void,
+) => void
 
 export interface ConnectorOptions {
   readonly guard: AddressGuard
@@ -22,15 +26,16 @@ const maxTlsSessions = 1000
 /**
  * The one place where a connection to a tenant begins, hence the place of the address guard: undici and Node skip a
  * `lookup` for IP literals (design.md §4), so literals are judged with the URL, names when they are resolved, both at every
- * connection. A name is resolved once, and Node connects to the very addresses that were judged. Failures come as
- * AddressBlocked, ConnectFailed or TlsFailed; whatever throws on the way there means no connection. There is no connect
- * timeout: the deadline of the request that wants the connection destroys the socket.
+ * connection. A name is resolved once, and Node connects to the very addresses that were judged. Those that it cut off for others, which
+ * then failed, are judged and tried once more. Failures come as AddressBlocked, ConnectFailed or TlsFailed; whatever throws on the way
+ * there means no connection. There is no connect timeout: the deadline of the request that wants the connection destroys the socket.
  */
 export function createConnector(options: ConnectorOptions): Connector {
-  const lookup = createGuardedLookup(options.guard, options.resolver)
+  const { guard, resolver } = options
+  const firstLookup = createGuardedLookup(guard, (hostname) => resolver.resolve(hostname))
   const sessions = new Map<string, Buffer>()
 
-  const open = (target: buildConnector.Options, secure: boolean): Socket => {
+  const openSocket = (target: buildConnector.Options, secure: boolean, lookup: LookupFunction): Socket => {
     const port = Number(target.port) || (secure ? 443 : 80)
     const common = {
       host: target.hostname,
@@ -57,16 +62,26 @@ export function createConnector(options: ConnectorOptions): Connector {
     return socket.on('session', (fresh: Buffer) => keepSession(sessions, place, fresh))
   }
 
-  return (target, callback) => {
+  return (target, callback, started) => {
     const secure = target.protocol === 'https:'
     const url = urlOf(target)
-    if (url === null || options.guard.refusalOfCall(url) !== null) {
+    if (url === null || guard.refusalOfCall(url) !== null) {
       process.nextTick(callback, new AddressBlocked(), null)
-      return null
+      return
     }
-    const socket = open(target, secure)
-    report(socket, secure, callback)
-    return socket
+    const open = (lookup: LookupFunction): void => {
+      const socket = openSocket(target, secure, lookup)
+      const cutOff: string[] = []
+      socket.on('connectionAttemptTimeout', (address: string) => cutOff.push(address))
+      report(socket, secure, (...result) => {
+        const isToTryAgain = result[0] instanceof ConnectFailed && cutOff.length > 0
+        // The last is never cut off: each time there are fewer.
+        if (isToTryAgain) open(createGuardedLookup(guard, async () => cutOff))
+        else callback(...result)
+      })
+      started?.(socket)
+    }
+    open(firstLookup)
   }
 }
 
@@ -101,9 +116,9 @@ function failureOf(error: Error, isTcpUp: boolean): EgressError {
 }
 
 /** Gives Node only addresses that the guard allows; AddressBlocked if the name has none of those. */
-function createGuardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction {
+function createGuardedLookup(guard: AddressGuard, resolve: Resolver['resolve']): LookupFunction {
   const allowedOf = async (hostname: string) => {
-    const addresses = await resolver.resolve(hostname)
+    const addresses = await resolve(hostname)
     const allowed = addresses.filter((address) => guard.allows(address))
     if (allowed.length === 0) throw new AddressBlocked()
     return allowed.map(withFamily)

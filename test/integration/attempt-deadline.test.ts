@@ -54,6 +54,18 @@ describe('the deadline', () => {
     await eventually(() => activeHandles() <= before)
   })
 
+  test('and nothing before it ends a connect that was cut off for an address that then refused', async () => {
+    const hanging = await startHangingPort()
+    setup.extras.push(() => hanging.close())
+    const before = activeHandles()
+    const resolver = { resolve: async () => ['127.0.0.1', '127.0.0.2'], close: () => {} }
+    const url = `http://slow.example:${hanging.port}/`
+    const ended = await setup.send({ url, deadlineMs: 600 }, setup.open({ resolver }))
+    expect(ended).toMatchObject({ failure: 'timeout', connectMs: null })
+    expect(ended.durationMs).toBeGreaterThanOrEqual(600)
+    await eventually(() => activeHandles() <= before)
+  })
+
   test('ends a TLS handshake that hangs', async () => {
     const mute = createServer((socket) => socket.resume().on('error', () => {}))
     await once(mute.listen(0, '127.0.0.1'), 'listening')

@@ -8,7 +8,7 @@ import { createConnector } from '../../src/egress/connector.ts'
 import { createDispatchers } from '../../src/egress/dispatcher.ts'
 import type { Resolver } from '../../src/egress/resolver.ts'
 import { makeCertificate } from '../support/certificate.ts'
-import { type FakeTenant, startTenant } from '../support/tenant.ts'
+import { type FakeTenant, startHangingPort, startTenant } from '../support/tenant.ts'
 import * as does from '../support/tenant-behaviours.ts'
 import { type AttemptSetup, setUpAttempts } from './attempt-setup.ts'
 
@@ -48,6 +48,20 @@ describe('the address guard', () => {
     const { port } = new URL(setup.tenant.url)
     const through = setup.open({ resolver: resolving('127.0.0.2', '127.0.0.1') })
     expect(await setup.send({ url: `http://two.example:${port}/` }, through)).toMatchObject({ status: 200 })
+  })
+
+  test('judges an address that was cut off again before it is tried again', async () => {
+    const hanging = await startHangingPort()
+    setup.extras.push(() => hanging.close())
+    const judged: string[] = []
+    // Both may be called at first.
+    const allows = (address: string) => judged.push(address) <= 2
+    const guard = { ...createAddressGuard({ allowHttp: true, allowedNetworks: [] }), allows }
+    const through = createDispatchers({ guard, resolver: resolving('127.0.0.1', '127.0.0.2') })
+    setup.extras.push(() => through.close())
+    const url = `http://slow.example:${hanging.port}/`
+    expect(await setup.send({ url }, through)).toMatchObject({ failure: 'address_blocked' })
+    expect(judged).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.1'])
   })
 
   test('blocks plain http and low ports also where a row has them', async () => {

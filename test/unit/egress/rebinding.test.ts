@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createAddressGuard } from '../../../src/egress/address-guard.ts'
@@ -62,11 +62,11 @@ function connectTo(hostname: string, through = connect): Promise<Ending> {
   const { promise, resolve } = Promise.withResolvers<Ending>()
   const tried: string[] = []
   const target = { protocol: 'http:', hostname, host: `${hostname}:${port}`, port: `${port}` }
-  const socket = through(target, (...[failure]) => {
-    socket?.resetAndDestroy()
+  const ended = (failure: Error | null, connected: Socket | null) => {
+    connected?.resetAndDestroy()
     resolve({ tried, failure })
-  })
-  socket?.on('connectionAttempt', (address: string) => tried.push(address))
+  }
+  through(target, ended, (socket) => socket.on('connectionAttempt', (address: string) => tried.push(address)))
   return promise
 }
 
