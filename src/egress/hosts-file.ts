@@ -1,4 +1,5 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { createFileChange } from './file-change.ts'
 
 /** Names that need no DNS: c-ares reads neither the hosts file nor RFC 6761's `localhost` (design.md §4). */
 export interface HostsFile {
@@ -7,35 +8,18 @@ export interface HostsFile {
 }
 
 const loopback = ['127.0.0.1', '::1']
-const statEveryMs = 1000
 
 /** `path` is read at the first question and again when its modification time changes. A file that is not there is empty. */
 export function createHostsFile(path: string, now: () => number): HostsFile {
-  let checkedAt = Number.NEGATIVE_INFINITY
-  let version = ''
+  const hasChanged = createFileChange(path, now)
   let names: ReadonlyMap<string, readonly string[]> = new Map()
-
-  // Synchronous on purpose: a local file of a few lines, looked at once a second at most and only for new connections.
-  const refresh = (): void => {
-    if (now() - checkedAt < statEveryMs) return
-    checkedAt = now()
-    const found = versionOf(path)
-    if (found === version) return
-    version = found
-    names = readHosts(path)
-  }
 
   return {
     addressesOf(name) {
-      refresh()
+      if (hasChanged()) names = readHosts(path)
       return names.get(name) ?? (name === 'localhost' || name.endsWith('.localhost') ? loopback : [])
     },
   }
-}
-
-function versionOf(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false, bigint: true })
-  return stat === undefined ? '' : `${stat.mtimeNs}:${stat.size}:${stat.ino}`
 }
 
 function readHosts(path: string): ReadonlyMap<string, readonly string[]> {

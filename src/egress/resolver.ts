@@ -1,5 +1,6 @@
 import { promises as dns, type RecordWithTtl } from 'node:dns'
 import { isIPv4 } from 'node:net'
+import { createFileChange } from './file-change.ts'
 import { createHostsFile } from './hosts-file.ts'
 import { createOwnAddresses } from './own-addresses.ts'
 
@@ -11,7 +12,8 @@ export interface Resolver {
 }
 
 export interface ResolverOptions {
-  readonly servers?: string[]
+  readonly servers?: () => string[]
+  readonly resolvConfPath?: string
   readonly hostsPath?: string
   readonly haveIpv6?: () => boolean
   readonly now?: () => number
@@ -41,16 +43,15 @@ const maxEntries = 10_000
 const ipv6DelayMs = 50
 
 /**
- * `servers`: as for `dns.setServers`, by default the system's. Answers are kept for their TTL within 5 s to 5 min, those without
- * one family's answer for less, failures not at all. Tests give `hostsPath`, `haveIpv6` and `now` (ms, monotonic).
+ * Answers are kept for their TTL within 5 s to 5 min, those without one family's answer for less, failures not at all. The servers are the
+ * system's, read anew when resolv.conf changes. Tests give others, as for `dns.setServers`, paths, `haveIpv6` and `now` (ms, monotonic).
  */
 export function createResolver(options: ResolverOptions = {}): Resolver {
   const now = options.now ?? (() => performance.now())
   const haveIpv6 = options.haveIpv6 ?? createOwnAddresses({ now }).haveIpv6
   const hosts = createHostsFile(options.hostsPath ?? '/etc/hosts', now)
-  // A lost datagram must cost less than a webhook's whole deadline, so ask again well before c-ares' own 2 s.
-  const client = new dns.Resolver({ timeout: 250, tries: 4, maxTimeout: 2000 })
-  if (options.servers !== undefined) client.setServers(options.servers)
+  const hasChanged = createFileChange(options.resolvConfPath ?? '/etc/resolv.conf', now)
+  let client: dns.Resolver | null = null
   const cache = new Map<string, CacheEntry>()
 
   function lookup(name: string, incompleteBefore: number): Promise<readonly string[]> {
@@ -67,6 +68,8 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
       entry.incomplete = answer.isComplete ? 0 : incompleteBefore + 1
       entry.expiresAt = firstAt + lifetimeOf(answer.records, entry.incomplete)
     }
+    // c-ares reads the file once for each client. What the one before was asked ends by itself.
+    if (hasChanged() || client === null) client = createClient(options.servers)
     askBothFamilies(client, name, take, (failure) => {
       if (cache.get(name) === entry) cache.delete(name)
       reject(failure)
@@ -85,10 +88,17 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
       return lookup(name, entry?.incomplete ?? 0)
     },
     close() {
-      client.cancel()
+      client?.cancel()
       cache.clear()
     },
   }
+}
+
+function createClient(servers: ResolverOptions['servers']): dns.Resolver {
+  // A lost datagram must cost less than a webhook's whole deadline, so ask again well before c-ares' own 2 s.
+  const client = new dns.Resolver({ timeout: 250, tries: 4, maxTimeout: 2000 })
+  if (servers !== undefined) client.setServers(servers())
+  return client
 }
 
 /**

@@ -78,7 +78,7 @@ describe('the deadline', () => {
   test('ends a DNS server that does not answer', async () => {
     const mute = createSocket('udp4').bind(0, '127.0.0.1')
     await once(mute, 'listening')
-    const asking = createResolver({ servers: [`127.0.0.1:${mute.address().port}`] })
+    const asking = createResolver({ servers: () => [`127.0.0.1:${mute.address().port}`] })
     setup.extras.push(
       () => mute.close(),
       () => asking.close(),

@@ -36,7 +36,7 @@ beforeAll(async () => {
   port = (listener.address() as AddressInfo).port
   nameServer = await startNameServer()
   resolver = createResolver({
-    servers: [nameServer.address],
+    servers: () => [nameServer.address],
     hostsPath: '/nowhere',
     haveIpv6: () => true,
     now: () => clock,

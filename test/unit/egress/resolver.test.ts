@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { parseHosts } from '../../../src/egress/hosts-file.ts'
 import { createResolver, type Resolver } from '../../../src/egress/resolver.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -13,14 +13,22 @@ let folder: string
 let clock = 0
 /** Whether this machine has IPv6. */
 let haveIpv6 = true
+/** What this machine's resolv.conf says. */
+let servers: string[]
 
 beforeEach(async () => {
   clock = 1_000_000
   haveIpv6 = true
   server = await startNameServer()
   folder = await mkdtemp(join(tmpdir(), 'relevo-hosts-'))
-  const hostsPath = join(folder, 'hosts')
-  resolver = createResolver({ servers: [server.address], hostsPath, haveIpv6: () => haveIpv6, now: () => clock })
+  servers = [server.address]
+  resolver = createResolver({
+    servers: () => servers,
+    resolvConfPath: join(folder, 'resolv.conf'),
+    hostsPath: join(folder, 'hosts'),
+    haveIpv6: () => haveIpv6,
+    now: () => clock,
+  })
 })
 
 afterEach(async () => {
@@ -136,6 +144,26 @@ describe('DNS', () => {
   test('a name without addresses is a failure', async () => {
     server.set('empty.example', {})
     await expect(resolver.resolve('empty.example')).rejects.toMatchObject({ code: 'ENODATA' })
+  })
+
+  test('asks other servers once the file that names them is another', async () => {
+    const other = await startNameServer()
+    onTestFinished(() => other.close())
+    const resolvConfPath = join(folder, 'resolv.conf')
+    await writeFile(resolvConfPath, 'before')
+    server.set('silent.example', { silent: 'both' })
+    server.set('tenant.example', { a: ['192.0.2.1'], ttl: 1 })
+    other.set('tenant.example', { a: ['192.0.2.2'], ttl: 1 })
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.1'])
+    const underWay = resolver.resolve('silent.example')
+    servers = [other.address]
+    clock += 5_000
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.1'])
+    await writeFile(resolvConfPath, 'afterwards')
+    clock += 5_000
+    expect(await resolver.resolve('tenant.example')).toEqual(['192.0.2.2'])
+    server.set('silent.example', { a: ['192.0.2.3'] })
+    expect(await underWay).toEqual(['192.0.2.3'])
   })
 
   test('close ends what is under way', async () => {
