@@ -8,7 +8,7 @@ export type ResponseHeaders = Readonly<Record<string, string | string[] | undefi
 export interface ResponseHandler {
   /** The whole request was handed to the socket. */
   sent(): void
-  /** The final head; informational ones (1xx) are passed over. */
+  /** The final head; informational ones (1xx) are passed over. Never 100: undici ends the connection at one, as we never send `Expect`. */
   head(status: number, headers: ResponseHeaders): void
   chunk(bytes: Buffer): void
   end(): void

@@ -133,6 +133,11 @@ describe('the size of a reply', () => {
     expect(await setup.send()).toMatchObject(facts)
   })
 
+  test('100 Continue, which no request asks for, ends the connection: docs/outcomes.md', async () => {
+    setup.tenant.next(does.raw('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}'))
+    expect(await setup.send()).toMatchObject({ status: null, failure: 'connection_lost' })
+  })
+
   test('a head without end is too large', async () => {
     setup.tenant.next(does.raw(`HTTP/1.1 200 OK\r\nx-long: ${'x'.repeat(100_000)}\r\n\r\n`, true))
     expect(await setup.send()).toMatchObject({ status: null, failure: 'reply_too_large' })
