@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import { subscribableEvents } from '../domain/events.ts'
-import { breakerSchema, breakerStates, fallbackSchema, timeoutMsRange, webhookFormats } from '../domain/webhook.ts'
+import {
+  breakerSchema,
+  breakerStates,
+  fallbackInput,
+  fallbackSchema,
+  staticReplyBound,
+  timeoutMsRange,
+  webhookFormats,
+} from '../domain/webhook.ts'
 import type { Webhook } from '../storage/webhooks.ts'
 import { exampleId, exampleTimes } from './example.ts'
 import { iso, isoTime, reference, text, unique } from './fields.ts'
@@ -19,7 +27,11 @@ const members = {
     .max(timeoutMsRange.max)
     .nullable()
     .describe('for the answer to an exchange; null: `DEADLINE_MS`'),
-  fallback: fallbackSchema.nullable().describe('what Meta gets where there is no valid reply; null: acknowledged'),
+  fallback: fallbackInput
+    .nullable()
+    .describe(
+      `what Meta gets where there is no valid reply; null: acknowledged. The \`reply\` of a static one is ${staticReplyBound}`,
+    ),
   format: z.enum(webhookFormats).describe("`plain`: Meta's decrypted body in place of the envelope"),
   breaker: breakerSchema,
 }

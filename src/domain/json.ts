@@ -83,6 +83,12 @@ export function hasTooManyValues(json: string, most: number): boolean {
   return false
 }
 
+/** How many members and items there are in all, containers included. `value`: of JSON that is not too deep. */
+export function countValues(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  return Object.values(value).reduce<number>((sum, inner) => sum + 1 + countValues(inner), 0)
+}
+
 /** Where the string ends that begins at `start`: at its closing quote, or past the text. */
 function endOfString(json: string, start: number): number {
   for (let i = start + 1; i < json.length; i++) {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type ExchangeEvent, type Notice, type SubscribableEvent, umbrellaEvent } from './events.ts'
-import { isObject, type JsonObject, parseJsonObject } from './json.ts'
+import { countValues, isObject, type JsonObject, parseJsonObject } from './json.ts'
 
 export const webhookFormats = ['envelope', 'plain'] as const
 export type WebhookFormat = (typeof webhookFormats)[number]
@@ -22,6 +22,28 @@ export const fallbackSchema = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('last_good') }),
 ])
 export type WebhookFallback = z.infer<typeof fallbackSchema>
+
+/**
+ * Of a static reply that is given. Every relay keeps those of all webhooks, and reads a workspace's anew at each change of it: 500 of 1,000
+ * values take 0.2 s. What is stored already may have more.
+ */
+export const staticReplyBounds = { bytes: 32 * 1024, values: 1000 } as const
+
+export const staticReplyBound = `at most ${staticReplyBounds.bytes} bytes of JSON with ${staticReplyBounds.values} values`
+
+/** A fallback that is given, as opposed to one that is stored. */
+export const fallbackInput = fallbackSchema.refine(
+  (fallback) => fallback.mode !== 'static' || isSmall(fallback.reply),
+  {
+    path: ['reply'],
+    message: `must be ${staticReplyBound}`,
+  },
+)
+
+function isSmall(reply: JsonObject): boolean {
+  const { bytes, values } = staticReplyBounds
+  return Buffer.byteLength(JSON.stringify(reply)) <= bytes && countValues(reply) <= values
+}
 
 export const breakerSchema = z.strictObject({ mode: z.enum(['on', 'off']) })
 export type BreakerMode = z.infer<typeof breakerSchema>['mode']

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { prolongEveryMs, waitMs } from '../../src/api/idempotency.ts'
 import { listenMs } from '../../src/delivery/late-listeners.ts'
 import { asynchronousDeadlineMs } from '../../src/domain/delivery.ts'
+import { staticReplyBounds } from '../../src/domain/webhook.ts'
 import { maxIdleMs, maxReuseAgeMs } from '../../src/egress/connection.ts'
 import { heldMs } from '../../src/events/announcement.ts'
 import { pauseMs } from '../../src/events/paced-look.ts'
@@ -13,9 +14,12 @@ import { mostWaitingBytes } from '../../src/relay/exchange-line.ts'
 import { openForMs } from '../../src/relay/interrupted-sweep.ts'
 import { mostBytesUnderWay } from '../../src/relay/meta-webhook.ts'
 import { bounds } from '../../src/server.ts'
+import { mostWebhooks } from '../../src/storage/webhooks.ts'
 import { repositoryRoot } from './sources.ts'
 
 const seconds = (ms: number) => `${ms / 1000} s`
+const count = (n: number) => n.toLocaleString('en')
+const kibibytes = (bytes: number) => `${bytes / 1024} KiB`
 const mebibytes = (bytes: number) => `${bytes / 1024 / 1024} MiB`
 
 /** What takes too long to wait for in a test, or too much to fill. */
@@ -25,11 +29,12 @@ describe('SECURITY.md gives the bounds of the code', () => {
 
   it.each([
     `a head within ${seconds(headMs)}, a request within ${seconds(requestMs)}, an answer taken within ${seconds(takeMs)}, looked at each second`,
-    `${connections.toLocaleString('en')} connections, ${pipelined} unanswered requests on each`,
+    `${count(connections)} connections, ${pipelined} unanswered requests on each`,
     `answers that are not taken yet hold ${mebibytes(untakenBytes)} together`,
     `bodies on their way in hold ${mebibytes(mostUploadedBytes)} together`,
     `calls whose turn has not come hold ${mebibytes(mostWaitingBytes)} together`,
     `all that are being applied hold ${mebibytes(mostBytesUnderWay)} together`,
+    `${mostWebhooks} webhooks of a workspace, a static reply of ${kibibytes(staticReplyBounds.bytes)} with ${count(staticReplyBounds.values)} values each`,
     `a connection takes no request after ${maxReuseAgeMs / 60_000} min and is closed before 5`,
   ])('%s', (phrase) => {
     expect(page).toContain(phrase)

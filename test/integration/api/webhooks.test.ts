@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openSecret } from '../../../src/crypto/sealed-secret.ts'
+import { staticReplyBounds } from '../../../src/domain/webhook.ts'
 import { mostPreviousSecrets } from '../../../src/storage/webhook-secrets.ts'
 import { mostWebhooks } from '../../../src/storage/webhooks.ts'
 import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
@@ -100,6 +101,11 @@ test.each([
   ['an empty secret', { secret: '' }, 'secret'],
   ['a fallback without a mode', { fallback: {} }, 'fallback.mode'],
   ['a static fallback that is no reply', { fallback: { mode: 'static', reply: {} } }, 'fallback.reply'],
+  [
+    'a static fallback of too many bytes',
+    { fallback: { mode: 'static', reply: { data: { text: 'x'.repeat(staticReplyBounds.bytes) } } } },
+    'fallback.reply',
+  ],
   ['an unknown member of a fallback', { fallback: { mode: 'last_good', reply: {} } }, 'fallback.reply'],
   ['no flows', { flowIds: [] }, 'flowIds'],
   ['an unknown breaker mode', { breaker: { mode: 'auto' } }, 'breaker.mode'],
@@ -108,6 +114,25 @@ test.each([
   const answer = await workspace.post('/v1/webhooks', { ...webhookInput, ...members })
   expect(answer.status).toBe(400)
   expect(answer.body.errors).toMatchObject([{ path }])
+})
+
+test('a static fallback has a bound on its values; one from before it is shown and kept', async () => {
+  const { bytes, values } = staticReplyBounds
+  // `data`, the list, and what is in it.
+  const fallbackOf = (items: number) => ({ mode: 'static', reply: { data: { list: Array(items).fill(0) } } })
+  const atBound = fallbackOf(values - 2)
+  const { id } = await workspace.make('/v1/webhooks', { ...webhookInput, fallback: atBound })
+  const refused = await workspace.patch(`/v1/webhooks/${id}`, { fallback: fallbackOf(values - 1) })
+  expect([refused.status, refused.body.errors]).toEqual([
+    400,
+    [{ path: 'fallback.reply', message: `must be at most ${bytes} bytes of JSON with ${values} values` }],
+  ])
+  expect((await workspace.get(`/v1/webhooks/${id}`)).body.fallback).toEqual(atBound)
+
+  const old = fallbackOf(bytes)
+  await api.database.sql`update webhooks set fallback = ${JSON.stringify(old)}::json where id = ${id}`
+  expect((await workspace.get(`/v1/webhooks/${id}`)).body.fallback).toEqual(old)
+  expect((await workspace.patch(`/v1/webhooks/${id}`, { name: 'Other' })).body.fallback).toEqual(old)
 })
 
 describe('PATCH', () => {

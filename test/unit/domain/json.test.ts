@@ -1,6 +1,7 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import {
+  countValues,
   decodeUtf8,
   hasTooManyValues,
   isObject,
@@ -103,6 +104,15 @@ describe('reading', () => {
     expect(decodeUtf8(Buffer.from('\ufeffa'))).toBe('\ufeffa')
     for (const hex of ['ff', 'c3', 'c080', 'eda080', 'f5808080']) expect(decodeUtf8(Buffer.from(hex, 'hex'))).toBeNull()
   })
+})
+
+test.each([
+  ['text', 0],
+  [{}, 0],
+  [[0, null, 'a'], 3],
+  [{ a: { b: { c: [1, {}] } }, d: '' }, 6],
+])('countValues of %j: %i', (value, count) => {
+  expect(countValues(value)).toBe(count)
 })
 
 describe('hasTooManyValues', () => {
