@@ -1,10 +1,11 @@
 import { z } from 'zod'
+import { ApiError } from '../domain/errors.ts'
 import { flowStatuses } from '../domain/flow.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type FlowAccess, listFlowIds, type MetaFlow, readFlow, readFlowJson } from '../graph/flows.ts'
 import type { GraphProblem } from '../graph/problem.ts'
 import { storable } from '../storage/database.ts'
-import { type FlowChanges, findStatusAt, type SyncResult, syncFlow } from '../storage/flows.ts'
+import { type FlowChanges, findStatusAt, mostFlows, type SyncResult, syncFlow } from '../storage/flows.ts'
 import { exampleWabaId } from './example.ts'
 import { requireNamed } from './existence.ts'
 import { metaId } from './fields.ts'
@@ -23,11 +24,13 @@ import { type ApiDeps, ok, workspaceOperation } from './operation.ts'
 /** Meta counts management calls by the hour, not at once; this many keep a sync of a hundred flows under half a minute. */
 const width = 4
 
+const problemBody = graphProblemBody.extend({ code: z.enum([...graphProblemBody.shape.code.options, 'limit_reached']) })
+
 const syncBody = z.object({
   created: z.number().int(),
   updated: z.number().int(),
   unchanged: z.number().int(),
-  failed: z.array(z.object({ metaFlowId: z.string(), step: z.enum(['flow', 'flow_json']), problem: graphProblemBody })),
+  failed: z.array(z.object({ metaFlowId: z.string(), step: z.enum(['flow', 'flow_json']), problem: problemBody })),
 })
 
 /** What became of one flow. With a failure at `flow_json` the rest of it was synced. */
@@ -41,7 +44,8 @@ export const sync = workspaceOperation({
   description:
     'Reads every flow of the WABA, its Flow JSON included, and makes or changes the flows here. `failed` ' +
     'names those that could not be read whole: at the step `flow` nothing of it changed, at `flow_json` ' +
-    `all but its Flow JSON did. Flows that Meta no longer lists are kept. ${graphErrorsDescription}`,
+    `all but its Flow JSON did. A WABA has at most ${mostFlows} flows here: those beyond are left out, and in \`failed\` with the ` +
+    `code \`limit_reached\`. Flows that Meta no longer lists are kept. ${graphErrorsDescription}`,
   errors: graphErrors,
   example: { body: { wabaId: exampleWabaId }, answer: ok({ created: 0, updated: 1, unchanged: 0, failed: [] }) },
   body: z.strictObject({ wabaId: metaId }),
@@ -73,8 +77,17 @@ async function syncOne(deps: ApiDeps, workspaceId: WorkspaceId, wabaId: string, 
   // A flow without an asset at Meta keeps the Flow JSON that it was given here.
   const toldByAsset = json.ok && json.value !== null ? toldByFlowJson(json.value) : {}
   const snapshot = { wabaId, metaFlowId, ...toldByAsset, ...toldByMeta(flow.value) }
-  const result = await syncFlow(deps.database, workspaceId, snapshot, asked)
-  return { result, failure: json.ok ? null : failure('flow_json', json.problem) }
+  try {
+    const result = await syncFlow(deps.database, workspaceId, snapshot, asked)
+    return { result, failure: json.ok ? null : failure('flow_json', json.problem) }
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 'limit_reached') throw error
+    return { result: null, failure: { metaFlowId, step: 'flow', problem: leftOut(error) } }
+  }
+}
+
+function leftOut({ message }: ApiError): z.input<typeof problemBody> {
+  return { code: 'limit_reached', detail: message, metaCode: null, metaSubcode: null, traceId: null, retryable: false }
 }
 
 /** The members of a flow that Graph tells. A version that it leaves out may still stand in the Flow JSON. */

@@ -7,6 +7,7 @@ import {
   findFlowWithJson,
   insertFlow,
   listFlows,
+  mostFlows,
   type StoredFlow,
   updateFlow,
 } from '../storage/flows.ts'
@@ -98,7 +99,8 @@ function changesOf({ flowJson: given, ...said }: z.output<typeof flowChanges>): 
 
 export const create = workspaceOperation({
   summary: 'Register a flow by hand',
-  errors: ['already_exists'],
+  description: `A WABA has at most ${mostFlows}.`,
+  errors: ['already_exists', 'limit_reached'],
   example: { body: exampleInput, answer: created(exampleFlow) },
   body: flowInput,
   bodyLimitBytes: flowBodyLimitBytes,

@@ -9,6 +9,7 @@ import {
   findWaba,
   insertWaba,
   listWabas,
+  mostWabas,
   updateWaba,
   type Waba,
   type WabaMembers,
@@ -59,8 +60,10 @@ type WabaChanges = z.output<typeof wabaChanges>
 
 export const create = workspaceOperation({
   summary: 'Register a WABA and make or import its first flow key',
-  description: 'Without `privateKey` an RSA-2048 pair is made. Made with a workspace key, the WABA is `unverified`.',
-  errors: ['waba_taken'],
+  description:
+    'Without `privateKey` an RSA-2048 pair is made. Made with a workspace key, the WABA is `unverified`. ' +
+    `A workspace has at most ${mostWabas}.`,
+  errors: ['waba_taken', 'limit_reached'],
   example: { body: wabaExampleInput, answer: created(wabaExample) },
   body: wabaInput,
   response: { 201: wabaBody },

@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
+import { and, count, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
@@ -25,7 +25,10 @@ export interface Asked {
   readonly statusAt: Date | null
 }
 
-/** The WABA must be there. Throws ApiError `already_exists`. */
+/** Of one WABA. Every relay holds them with the ids of their screens, and reads all of a workspace's at each change of it. */
+export const mostFlows = 1000
+
+/** The WABA must be there. Throws ApiError `already_exists`, `limit_reached`. */
 export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: NewFlow): Promise<StoredFlow> {
   return changeConfig(database, workspaceId, 'insert flow', async (tx) => {
     const [row] = await tx.orm
@@ -34,8 +37,18 @@ export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: N
       .onConflictDoNothing()
       .returning(columnsOfList)
     if (!row) throw new ApiError('already_exists', 'metaFlowId: the WABA has a flow with it')
+    await refuseBeyond(tx, workspaceId, flow.wabaId)
     return row
   })
+}
+
+/** After one was added: ends the transaction where that was one too many. */
+async function refuseBeyond({ orm }: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
+  const ofWaba = and(eq(flows.workspaceId, workspaceId), eq(flows.wabaId, wabaId))
+  const { held } = only(await orm.select({ held: count() }).from(flows).where(ofWaba))
+  if (held > mostFlows) {
+    throw new ApiError('limit_reached', `a WABA has at most ${mostFlows} flows: delete one here first`)
+  }
 }
 
 export function findFlow(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<StoredFlow | null> {
@@ -121,7 +134,7 @@ export type SyncResult = 'created' | 'updated' | 'unchanged'
 
 /**
  * Makes the flow, or brings it to what Meta tells; what is left out was not told. `updatedAt` moves only with a difference. The WABA
- * must be there.
+ * must be there. Throws ApiError `limit_reached`.
  */
 export function syncFlow(
   database: Database,
@@ -144,7 +157,10 @@ export function syncFlow(
       })
       .onConflictDoNothing()
       .returning({ id: flows.id })
-    if (made.length > 0) return 'created'
+    if (made.length > 0) {
+      await refuseBeyond(tx, workspaceId, wabaId)
+      return 'created'
+    }
     const before = await selectByMetaId(tx, workspaceId, wabaId, metaFlowId)
     const { statusAt, ...told } = withStatusAt(snapshotTold, asked, before.statusAt)
     const synced = { lastSyncAt, statusAt }

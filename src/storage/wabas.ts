@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
+import { and, count, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type AppSecretFacts, type NewAppSecret, selectAppSecrets } from './app-secrets.ts'
@@ -33,12 +33,16 @@ export interface NewWaba {
   readonly flowKey: NewFlowKey
 }
 
-/** Claims the id, then stores the WABA with its secrets and first flow key. Throws ApiError `waba_taken`. */
+/** Every relay holds each with its keys and flows, and reads all of a workspace's at each change of it. */
+export const mostWabas = 1000
+
+/** Claims the id, then stores the WABA with its secrets and first flow key. Throws ApiError `waba_taken`, `limit_reached`. */
 export function insertWaba(database: Database, workspaceId: WorkspaceId, waba: NewWaba): Promise<Waba> {
   const { appSecrets: newAppSecrets, flowKey, ...row } = waba
   const { wabaId } = row
   return changeConfig(database, workspaceId, 'insert WABA', async (tx) => {
     await claimWabaId(tx, workspaceId, wabaId)
+    await requireRoom(tx, workspaceId)
     await tx.orm.insert(wabas).values({ workspaceId, ...row })
     await tx.orm.insert(flowKeys).values({ workspaceId, wabaId, status: 'active', ...flowKey })
     if (newAppSecrets.length > 0) {
@@ -52,6 +56,13 @@ export function insertWaba(database: Database, workspaceId: WorkspaceId, waba: N
 async function claimWabaId(tx: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
   const claimed = await tx.orm.insert(wabaDirectory).values({ wabaId, workspaceId }).onConflictDoNothing().returning()
   if (claimed.length === 0) throw new ApiError('waba_taken', 'wabaId: this WABA already belongs to a workspace')
+}
+
+async function requireRoom({ orm }: Queryable, workspaceId: WorkspaceId): Promise<void> {
+  const { held } = only(await orm.select({ held: count() }).from(wabas).where(eq(wabas.workspaceId, workspaceId)))
+  if (held >= mostWabas) {
+    throw new ApiError('limit_reached', `a workspace has at most ${mostWabas} WABAs: remove one first`)
+  }
 }
 
 /** What is left out stays as it is; null empties. */

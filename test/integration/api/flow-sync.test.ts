@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { storeFlowStatuses } from '../../../src/storage/flow-notices.ts'
+import { mostFlows } from '../../../src/storage/flows.ts'
 import { answerChanged, answerWith, refuse, sendJson } from '../../support/graph.ts'
 import { startApi } from './api-app.ts'
 import { apiWithGraph } from './graph-api.ts'
-import { nextNumber } from './samples.ts'
+import { fillWithFlows, nextNumber } from './samples.ts'
 
 const under = apiWithGraph()
 const sync = (wabaId: string) => under.send('POST', '/v1/flows/sync', { wabaId })
@@ -119,6 +120,21 @@ test('a Flow JSON over the bounds is kept and tells nothing', async () => {
   const flow = (await flowsOf(wabaId)).get(id)
   expect(flow).toMatchObject({ name: `flow ${id}`, jsonVersion: '7.1', screens: null })
   expect((await under.workspace.get(`/v1/flows/${flow?.id}`)).body.flowJson).toEqual(large)
+})
+
+test('flows beyond what a WABA may have are left out and named; those there are go on being synced', async () => {
+  const { wabaId } = await under.makeWaba()
+  const flow = await under.makeFlow(wabaId)
+  await fillWithFlows(under.api, flow, mostFlows)
+  const beyond = nextNumber()
+  under.fake.model.addFlow(wabaId, beyond)
+  const { body } = await sync(wabaId)
+  const problem = { code: 'limit_reached', retryable: false }
+  expect(body).toMatchObject({ created: 0, updated: 1, failed: [{ metaFlowId: beyond, step: 'flow', problem }] })
+  // Deleted here, it makes room.
+  expect((await under.workspace.remove(`/v1/flows/${flow.id}`)).status).toBe(204)
+  under.fake.model.flows.delete(flow.metaFlowId)
+  expect((await sync(wabaId)).body).toEqual({ ...none, created: 1 })
 })
 
 describe('what cannot be read whole', () => {

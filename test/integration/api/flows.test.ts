@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../../src/domain/ids.ts'
+import { mostFlows } from '../../../src/storage/flows.ts'
 import { startApi, type TestApi, type TestWorkspace } from './api-app.ts'
-import { channelInput, nextNumber } from './samples.ts'
+import { channelInput, fillWithFlows, nextNumber } from './samples.ts'
 
 let api: TestApi
 let workspace: TestWorkspace
@@ -95,6 +96,17 @@ test('409 for a second flow with the same ids; the same Meta id under another WA
   expect(second.body.code).toBe('already_exists')
   const other = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
   expect((await workspace.post('/v1/flows', { wabaId: other.wabaId, metaFlowId })).status).toBe(201)
+})
+
+test('409 for one more than a WABA may have; those there are can be changed', async () => {
+  const full = await workspace.make('/v1/wabas', { wabaId: nextNumber() })
+  const flow = await workspace.make('/v1/flows', { wabaId: full.wabaId, metaFlowId: nextNumber() })
+  await fillWithFlows(api, flow, mostFlows - 1)
+  const make = () => workspace.post('/v1/flows', { wabaId: full.wabaId, metaFlowId: nextNumber() })
+  expect((await make()).status).toBe(201)
+  expect(await make()).toMatchObject({ status: 409, body: { code: 'limit_reached' } })
+  expect((await workspace.patch(`/v1/flows/${flow.id}`, { name: 'Other' })).status).toBe(200)
+  await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })
 })
 
 describe('PATCH', () => {

@@ -37,6 +37,14 @@ export function channelInput(wabaId: string) {
 
 export const webhookInput = { name: 'test', url: 'https://tenant.test/', events: ['whatsapp.flows.exchanges'] }
 
+/** Copies of a flow beside it, until its WABA has `total`. */
+export async function fillWithFlows(api: TestApi, flow: { readonly id: string }, total: number): Promise<void> {
+  await api.database.sql`
+    insert into flows
+    select (jsonb_populate_record(f, jsonb_build_object('id', 'flow_' || f.waba_id || n, 'meta_flow_id', 'copy-' || n))).*
+    from flows f, generate_series(2, ${total}) n where f.id = ${flow.id}`
+}
+
 export async function insertExchange(
   api: TestApi,
   workspace: TestWorkspace,

@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:cry
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openSecret, type SecretPlace } from '../../../src/crypto/sealed-secret.ts'
 import { newId } from '../../../src/domain/ids.ts'
+import { mostWabas } from '../../../src/storage/wabas.ts'
 import { adminToken, type Json, publicUrl, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { channelInput, insertExchange, nextNumber } from './samples.ts'
 
@@ -118,6 +119,19 @@ test('409 for an id that is taken, in whichever workspace, and nothing is left o
   }
   expect((await other.get('/v1/wabas')).body.data).toEqual([])
   expect((await workspace.get(`/v1/wabas/${wabaId}`)).body.appSecrets).toEqual([])
+})
+
+test('409 for one more than a workspace may have; its id stays free', async () => {
+  const full = await api.makeWorkspace()
+  const { wabaId } = await full.make('/v1/wabas', { wabaId: nextNumber() })
+  await api.database.sql`
+    insert into wabas select (jsonb_populate_record(w, jsonb_build_object('waba_id', 'full-' || n))).*
+    from wabas w, generate_series(1, ${mostWabas - 1}) n where w.waba_id = ${wabaId}`
+  const beyond = nextNumber()
+  const refused = await full.post('/v1/wabas', { wabaId: beyond })
+  expect(refused).toMatchObject({ status: 409, body: { code: 'limit_reached' } })
+  expect((await full.patch(`/v1/wabas/${wabaId}`, { name: 'Other' })).status).toBe(200)
+  await workspace.make('/v1/wabas', { wabaId: beyond })
 })
 
 test('of many claims at once, one wins', async () => {
