@@ -16,9 +16,18 @@ export interface Performed {
 
 export const jsonType = 'application/json; charset=utf-8'
 
-export function jsonAnswer(status: number, body: unknown, headers: SentAnswer['headers'] = {}): SentAnswer {
+/** `written`: members that are JSON already and come after those of `body`, an object that has others. */
+export function jsonAnswer(
+  status: number,
+  body: unknown,
+  headers: SentAnswer['headers'] = {},
+  written: Readonly<Record<string, string>> = {},
+): SentAnswer {
   if (body === undefined) return { status, headers, json: null }
-  return { status, headers: { 'content-type': jsonType, ...headers }, json: JSON.stringify(body) }
+  const more = Object.entries(written).map(([name, json]) => `,${JSON.stringify(name)}:${json}`)
+  const json = JSON.stringify(body)
+  const whole = more.length === 0 ? json : `${json.slice(0, -1)}${more.join('')}}`
+  return { status, headers: { 'content-type': jsonType, ...headers }, json: whole }
 }
 
 export function sendAnswer(reply: FastifyReply, { status, headers, json }: SentAnswer): FastifyReply {

@@ -131,8 +131,8 @@ export const get = workspaceOperation({
   params: pathId('flow'),
   response: { 200: flowWithJsonBody },
   async handle({ deps, workspaceId, params }) {
-    const flow = found(await findFlowWithJson(deps.database, workspaceId, params.id), 'flow')
-    return ok({ ...bodyOf(flow), flowJson: flow.flowJson })
+    const { flow, flowJson } = found(await findFlowWithJson(deps.database, workspaceId, params.id), 'flow')
+    return { ...ok({ ...bodyOf(flow), flowJson: undefined }), written: { flowJson: flowJson ?? 'null' } }
   },
 })
 

@@ -65,12 +65,14 @@ export const noContent = () => ({ status: 204, body: undefined }) as const
 /** The schema of an answer without a body: `response: { 204: noBody }`. */
 export const noBody = z.undefined()
 
-interface AnswerHeaders {
+interface AnswerExtras {
   readonly headers?: Readonly<Record<string, string>>
+  /** Members of the body that are JSON already, after all others. */
+  readonly written?: Readonly<Record<string, string>>
 }
 
 type AnswerOf<R extends Responses> = {
-  [Status in keyof R & number]: { readonly status: Status; readonly body: z.input<R[Status]> } & AnswerHeaders
+  [Status in keyof R & number]: { readonly status: Status; readonly body: z.input<R[Status]> } & AnswerExtras
 }[keyof R & number]
 
 type Schema = z.ZodType
@@ -143,7 +145,7 @@ interface OperationBase {
   check(body: unknown, deps: ApiDeps): unknown
 }
 
-export interface Answer extends AnswerHeaders {
+export interface Answer extends AnswerExtras {
   readonly status: number
   readonly body: unknown
 }

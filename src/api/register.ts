@@ -87,8 +87,8 @@ async function readCall(route: Route, deps: ApiDeps, caller: Caller, request: Fa
  */
 async function perform(route: Route, deps: ApiDeps, call: ReadyCall): Promise<Performed> {
   try {
-    const { status, body, headers } = await call.handle()
-    return { answer: jsonAnswer(status, route.response[status]?.parse(body), headers), isKept: true }
+    const { status, body, headers, written } = await call.handle()
+    return { answer: jsonAnswer(status, route.response[status]?.parse(body), headers, written), isKept: true }
   } catch (error) {
     const problem = problemOf(error)
     if (isOurs(problem)) deps.reportError(error, `${route.method} ${route.path}`)

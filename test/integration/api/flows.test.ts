@@ -62,6 +62,15 @@ test('what the body says itself goes before what the Flow JSON tells', async () 
   expect(await workspace.make('/v1/flows', body)).toMatchObject({ dataApiVersion: '4.0', jsonVersion: '7.2' })
 })
 
+test('a Flow JSON is given as its stored text, unread: 10 MB of it would hold the event loop', async () => {
+  const { id } = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber(), flowJson })
+  const stored = '{ "version": "7.1", "n": 1.0, "n": 12345678901234567890 }'
+  await api.database.sql`update flows set flow_json = ${stored}::text::json where id = ${id}`
+  const { text, body } = await workspace.get(`/v1/flows/${id}`)
+  expect(text.endsWith(`,"flowJson":${stored}}`)).toBe(true)
+  expect(body).toMatchObject({ id, wabaId, flowJson: { version: '7.1' } })
+})
+
 test('takes a Flow JSON of 10 MB', async () => {
   const large = { ...flowJson, filler: 'x'.repeat(10_000_000) }
   const { id } = await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber(), flowJson: large })
