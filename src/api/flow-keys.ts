@@ -1,7 +1,12 @@
 import { z } from 'zod'
-import { generatePrivateKey } from '../crypto/flow-key.ts'
 import { idPattern } from '../domain/ids.ts'
-import { type FlowKeyFacts, insertFlowKey, listFlowKeys, retireFlowKey } from '../storage/flow-keys.ts'
+import {
+  type FlowKeyFacts,
+  insertFlowKey,
+  listFlowKeys,
+  requireRoomForFlowKey,
+  retireFlowKey,
+} from '../storage/flow-keys.ts'
 import type { Page } from '../storage/workspaces.ts'
 import { exampleId, exampleList, exampleTimes, exampleWabaId } from './example.ts'
 import { requireWaba } from './existence.ts'
@@ -50,7 +55,8 @@ export const create = workspaceOperation({
   check: givenFlowKey,
   async handle({ deps, workspaceId, params, checked }) {
     await requireWaba(deps.database, workspaceId, params.wabaId)
-    const row = flowKeyRow(checked ?? (await generatePrivateKey()), sealerFor(deps, workspaceId))
+    if (checked === null) await requireRoomForFlowKey(deps.database, workspaceId, params.wabaId)
+    const row = flowKeyRow(checked ?? (await deps.flowKeyMaker.make()), sealerFor(deps, workspaceId))
     const stored = await insertFlowKey(deps.database, workspaceId, params.wabaId, row)
     await deps.configChanged(workspaceId)
     return created(flowKeyBodyOf(stored))

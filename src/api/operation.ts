@@ -8,6 +8,7 @@ import type { Uploads } from '../ops/uploads.ts'
 import type { Database } from '../storage/database.ts'
 import type { RingAnew } from '../storage/redelivery.ts'
 import type { Caller } from './caller.ts'
+import type { FlowKeyMaker } from './flow-key-maker.ts'
 import type { FlowKeyReader } from './flow-key-reader.ts'
 
 /** What the API needs of the rest of Relevo. */
@@ -17,6 +18,7 @@ export interface ApiDeps {
   readonly adminToken: string
   readonly masterKeys: MasterKeys
   readonly flowKeyReader: FlowKeyReader
+  readonly flowKeyMaker: FlowKeyMaker
   readonly graph: Graph
   /** Bodies on their way in. */
   readonly uploads: Uploads

@@ -81,10 +81,7 @@ async function readCall(route: Route, deps: ApiDeps, caller: Caller, request: Fa
   return { params, workspaceId, handle: () => route.handle({ ...call, workspaceId }) }
 }
 
-/**
- * Runs the handler; what it throws is an answer too. A failure of ours is not kept: the same call may be made again. A message that
- * Meta may have sent all the same is: it must not be sent twice.
- */
+/** Runs the handler; what it throws is an answer too. */
 async function perform(route: Route, deps: ApiDeps, call: ReadyCall): Promise<Performed> {
   try {
     const { status, body, headers, written } = await call.handle()
@@ -92,8 +89,16 @@ async function perform(route: Route, deps: ApiDeps, call: ReadyCall): Promise<Pe
   } catch (error) {
     const problem = problemOf(error)
     if (isOurs(problem)) deps.reportError(error, `${route.method} ${route.path}`)
-    return { answer: problemAnswer(problem), isKept: problem.status < 500 || problem.members.sendStatus === 'unknown' }
+    return { answer: problemAnswer(problem), isKept: isLasting(problem) }
   }
+}
+
+/**
+ * Whether repetitions of the call get the problem as well. A failure of ours is not kept, nor what is over in a second: the same call may
+ * be made again. A message that Meta may have sent all the same is: it must not be sent twice.
+ */
+function isLasting({ status, code, members }: ApiError): boolean {
+  return members.sendStatus === 'unknown' || (status < 500 && code !== 'rate_limited')
 }
 
 const noBodyGiven = z.strictObject({}).nullish()

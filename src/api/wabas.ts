@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { generatePrivateKey } from '../crypto/flow-key.ts'
 import { ApiError } from '../domain/errors.ts'
 import { idPattern, newId, type WorkspaceId } from '../domain/ids.ts'
 import { mostAppSecrets } from '../storage/app-secrets.ts'
@@ -10,6 +9,7 @@ import {
   insertWaba,
   listWabas,
   mostWabas,
+  requireClaimable,
   updateWaba,
   type Waba,
   type WabaMembers,
@@ -69,7 +69,8 @@ export const create = workspaceOperation({
   response: { 201: wabaBody },
   check: givenFlowKey,
   async handle({ deps, caller, workspaceId, body, checked }) {
-    const flowKey = checked ?? (await generatePrivateKey())
+    if (checked === null) await requireClaimable(deps.database, workspaceId, body.wabaId)
+    const flowKey = checked ?? (await deps.flowKeyMaker.make())
     const { wabaId, name = null, accessToken, verifyToken, requireTokenSignature = false } = body
     const seal = sealerFor(deps, workspaceId)
     const waba = await insertWaba(deps.database, workspaceId, {

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { FlowKeyMaker } from '../api/flow-key-maker.ts'
 import { FlowKeyReader } from '../api/flow-key-reader.ts'
 import { type ApiDeps, registerApi } from '../api/plugin.ts'
 import { sendAttempt } from '../delivery/attempt.ts'
@@ -36,6 +37,7 @@ export function createApiPart(core: Core, { configChanged, deliveriesAreDue, bou
     adminToken: config.ADMIN_TOKEN,
     masterKeys: core.masterKeys,
     flowKeyReader: new FlowKeyReader(),
+    flowKeyMaker: new FlowKeyMaker(),
     graph,
     // Not those of exchanges: a tenant's uploads must not have Meta's cut.
     uploads: new Uploads(),

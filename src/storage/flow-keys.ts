@@ -35,9 +35,7 @@ export function insertFlowKey(
     if (active.some(({ fingerprint }) => fingerprint === flowKey.fingerprint)) {
       throw new ApiError('already_exists', 'privateKey: this pair is an active flow key of the WABA')
     }
-    if (active.length >= mostActiveFlowKeys) {
-      throw new ApiError('limit_reached', `a WABA has at most ${mostActiveFlowKeys} active flow keys: retire one first`)
-    }
+    refuseFull(active)
     return only(
       await tx.orm
         .insert(flowKeys)
@@ -45,6 +43,17 @@ export function insertFlowKey(
         .returning(columns),
     )
   })
+}
+
+/** What insertFlowKey would find, for whoever first makes a key, which takes long. Throws ApiError `limit_reached`. */
+export function requireRoomForFlowKey(queryable: Queryable, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
+  return storing('count flow keys', async () => refuseFull(await selectActive(queryable, workspaceId, wabaId)))
+}
+
+function refuseFull(active: readonly FlowKeyFacts[]): void {
+  if (active.length >= mostActiveFlowKeys) {
+    throw new ApiError('limit_reached', `a WABA has at most ${mostActiveFlowKeys} active flow keys: retire one first`)
+  }
 }
 
 /** Ends an active flow key and destroys its private half; forgets those that were retired long before. Throws ApiError `not_found`, `last_flow_key`. */

@@ -55,7 +55,19 @@ export function insertWaba(database: Database, workspaceId: WorkspaceId, waba: N
 /** An id belongs to one workspace at a time (contract.md §1). A concurrent claim is waited for. */
 async function claimWabaId(tx: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
   const claimed = await tx.orm.insert(wabaDirectory).values({ wabaId, workspaceId }).onConflictDoNothing().returning()
-  if (claimed.length === 0) throw new ApiError('waba_taken', 'wabaId: this WABA already belongs to a workspace')
+  if (claimed.length === 0) throw wabaTaken()
+}
+
+const wabaTaken = () => new ApiError('waba_taken', 'wabaId: this WABA already belongs to a workspace')
+
+/** What insertWaba would find, for whoever first makes a flow key, which takes long. Throws ApiError `waba_taken`, `limit_reached`. */
+export function requireClaimable(queryable: Queryable, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
+  return storing('look whether WABA is free', async () => {
+    const ofId = eq(wabaDirectory.wabaId, wabaId)
+    const taken = await queryable.orm.select({ wabaId: wabaDirectory.wabaId }).from(wabaDirectory).where(ofId)
+    if (taken.length > 0) throw wabaTaken()
+    await requireRoom(queryable, workspaceId)
+  })
 }
 
 async function requireRoom({ orm }: Queryable, workspaceId: WorkspaceId): Promise<void> {

@@ -1,4 +1,5 @@
 import Fastify from 'fastify'
+import { FlowKeyMaker } from '../../../src/api/flow-key-maker.ts'
 import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
 import { type ApiDeps, answerUnroutable, registerApi } from '../../../src/api/plugin.ts'
 import { type MasterKeys, readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
@@ -97,6 +98,7 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
     adminToken,
     masterKeys,
     flowKeyReader: new FlowKeyReader(),
+    flowKeyMaker: new FlowKeyMaker(),
     graph: graphAway,
     uploads: new Uploads(),
     attempt: async () => goodAttempt,

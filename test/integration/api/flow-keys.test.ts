@@ -1,5 +1,6 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FlowKeyMaker } from '../../../src/api/flow-key-maker.ts'
 import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
 import { newId } from '../../../src/domain/ids.ts'
 import { mostActiveFlowKeys, mostRetiredFlowKeys } from '../../../src/storage/flow-keys.ts'
@@ -140,6 +141,36 @@ test('409 past the number that is tried on every call; retired ones do not count
   expect((await workspace.post(path, {})).body.code).toBe('limit_reached')
   await workspace.remove(`${path}/${first.id}`)
   expect((await workspace.post(path, {})).status).toBe(201)
+})
+
+test('no key is made for a call that is refused; too many at once get 429, which is not kept', async () => {
+  const { wabaId, path } = await makeWaba()
+  for (let i = 1; i < mostActiveFlowKeys; i++) await workspace.make(path, {})
+  const { path: withRoom } = await makeWaba()
+  let begun = 0
+  const made = Promise.withResolvers<typeof privateKey>()
+  const flowKeyMaker = new FlowKeyMaker(() => {
+    begun++
+    return made.promise
+  })
+  const held = await listen({ database: api.database, flowKeyMaker })
+  try {
+    const post = (route: string, body: Json, headers = {}) =>
+      held.call('POST', route, { token: workspace.apiKey, body, headers })
+    expect((await post(path, {})).body.code).toBe('limit_reached')
+    expect((await post('/v1/wabas', { wabaId })).body.code).toBe('waba_taken')
+    expect(begun).toBe(0)
+
+    const waiting = Array.from({ length: 16 }, () => flowKeyMaker.make())
+    const headers = { 'Idempotency-Key': nextNumber() }
+    const refused = await post(withRoom, {}, headers)
+    expect([refused.status, refused.body.code, refused.headers.get('retry-after')]).toEqual([429, 'rate_limited', '1'])
+    made.resolve(privateKey)
+    await Promise.all(waiting)
+    expect((await post(withRoom, {}, headers)).status).toBe(201)
+  } finally {
+    await held.close()
+  }
 })
 
 test('the latest hundred that were retired are kept', async () => {
