@@ -8,10 +8,15 @@ export interface SentAnswer {
   readonly json: string | null
 }
 
-/** An answer, and whether a repetition of the call gets it too or makes the call anew. */
+/**
+ * What becomes of a call that is repeated: it gets the same answer; it is made anew; or, where the first may yet be carried out, it finds
+ * that one under way until that must be over.
+ */
+export type Repetition = 'answered' | 'made_anew' | 'held_off'
+
 export interface Performed {
   readonly answer: SentAnswer
-  readonly isKept: boolean
+  readonly repetition: Repetition
 }
 
 export const jsonType = 'application/json; charset=utf-8'

@@ -108,10 +108,12 @@ async function runClaimed(
   } finally {
     clearInterval(timer)
     const [held, made] = [await claim, performed]
-    const settle = () =>
-      made?.isKept
-        ? keep(deps, place, held, sealedAt, made.answer, first.startedAt)
-        : freeCall(deps.database, place, held)
+    const settle = async () => {
+      // As that of a call that died, the claim runs out.
+      if (made?.repetition === 'held_off') return
+      if (made?.repetition !== 'answered') await freeCall(deps.database, place, held)
+      else await keep(deps, place, held, sealedAt, made.answer, first.startedAt)
+    }
     await settle().catch((error: unknown) => {
       deps.reportError(error, 'the answer of an idempotent call')
       void settleAgain(settle)

@@ -15,7 +15,8 @@ const description = `The API of Relevo: terminates Meta's encrypted WhatsApp Flo
 - PATCH changes the members that are given; null empties those that can be empty.
 - Repeat a POST with the same \`${idempotencyHeader}\` within 24 hours, and it is not made again: you get the first answer. That holds for whatever the
   operation answered, 4xx included, but not for calls that were refused before it (400 and earlier) nor for 429 and 5xx: these free the key at once,
-  unless a message may have been sent all the same. A call that died frees it after 60 seconds. The header is of no effect on other methods.`
+  unless a message may have been sent all the same. A call that died frees it after 60 seconds, and so does a 503 after which the database may still
+  carry out the change: until then you get 409 \`idempotency_in_progress\`. The header is of no effect on other methods.`
 
 const tags: Readonly<Record<string, string>> = {
   workspaces: 'Tenants and their API keys, for the operator.',

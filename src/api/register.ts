@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { ApiError, type InputFault } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { operatorWorkspace } from '../storage/audit-log.ts'
+import { StorageError } from '../storage/database.ts'
 import { findWorkspace } from '../storage/workspaces.ts'
-import { jsonAnswer, type Performed, sendAnswer } from './answer.ts'
+import { jsonAnswer, type Performed, type Repetition, sendAnswer } from './answer.ts'
 import { audited, logOfOperatorCall } from './audit.ts'
 import { actorOf, type Caller } from './caller.ts'
 import { idempotencyHeader, idempotencyKeyPattern, once } from './idempotency.ts'
@@ -85,20 +86,22 @@ async function readCall(route: Route, deps: ApiDeps, caller: Caller, request: Fa
 async function perform(route: Route, deps: ApiDeps, call: ReadyCall): Promise<Performed> {
   try {
     const { status, body, headers, written } = await call.handle()
-    return { answer: jsonAnswer(status, route.response[status]?.parse(body), headers, written), isKept: true }
+    return { answer: jsonAnswer(status, route.response[status]?.parse(body), headers, written), repetition: 'answered' }
   } catch (error) {
     const problem = problemOf(error)
     if (isOurs(problem)) deps.reportError(error, `${route.method} ${route.path}`)
-    return { answer: problemAnswer(problem), isKept: isLasting(problem) }
+    return { answer: problemAnswer(problem), repetition: repetitionAfter(error, problem) }
   }
 }
 
 /**
- * Whether repetitions of the call get the problem as well. A failure of ours is not kept, nor what is over in a second: the same call may
- * be made again. A message that Meta may have sent all the same is: it must not be sent twice.
+ * A failure of ours is not kept, nor what is over in a second: the same call may be made again. A message that Meta may have sent all the
+ * same is: it must not be sent twice. Nor must a change be made twice that the database may still carry out.
  */
-function isLasting({ status, code, members }: ApiError): boolean {
-  return members.sendStatus === 'unknown' || (status < 500 && code !== 'rate_limited')
+function repetitionAfter(error: unknown, { status, code, members }: ApiError): Repetition {
+  if (members.sendStatus === 'unknown') return 'answered'
+  if (error instanceof StorageError && error.mayHaveHappened) return 'held_off'
+  return status < 500 && code !== 'rate_limited' ? 'answered' : 'made_anew'
 }
 
 const noBodyGiven = z.strictObject({}).nullish()

@@ -176,6 +176,16 @@ export class StorageError extends Error {
     return this.unanswered || /^(25006|28|3D|40|53|57P)/.test(this.code)
   }
 
+  /**
+   * True when the database may have carried it out, or still may: it took too long, or the connection was lost while the answer was awaited.
+   * (Even a session that is ended may have committed: one that waits for its standby.)
+   */
+  get mayHaveHappened(): boolean {
+    return /^(timeout|CONNECTION_CLOSED|CONNECTION_DESTROYED|ECONNRESET|EPIPE|ETIMEDOUT|08(?!00[14]).*|57P0[12])$/.test(
+      this.code,
+    )
+  }
+
   get duplicate(): boolean {
     return this.sqlState === '23505'
   }

@@ -2,12 +2,14 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { SentAnswer } from '../../../src/api/answer.ts'
 import { type KeyedCall, once } from '../../../src/api/idempotency.ts'
+import { openDatabase } from '../../../src/storage/database.ts'
 import { claimCall, prolongClaim, sweepCalls } from '../../../src/storage/idempotency.ts'
 import { carryOutAndHang, type FakeGraph, startGraph } from '../../support/graph.ts'
 import { connectGraph } from '../../support/graph-client.ts'
 import { waitForLocks } from '../../support/locks.ts'
 import { insertDelivery } from '../../support/log-rows.ts'
-import { adminToken, goodAttempt, type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
+import { startProxy } from '../../support/tcp-proxy.ts'
+import { adminToken, goodAttempt, type Json, listen, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { insertExchange, nextNumber, nextPhoneNumber, webhookInput } from './samples.ts'
 
 let api: TestApi
@@ -116,7 +118,7 @@ function keyedCall(idempotencyKey: string): KeyedCall {
 
 const makeOnce = (call: KeyedCall, run: () => Promise<SentAnswer>, patienceMs?: number) => {
   const deps = { database: api.database, masterKeys: api.masterKeys, reportError: () => expect.unreachable() }
-  return once(deps, call, async () => ({ answer: await run(), isKept: true }), patienceMs)
+  return once(deps, call, async () => ({ answer: await run(), repetition: 'answered' as const }), patienceMs)
 }
 
 test('a twin does not wait for ever: 409', async () => {
@@ -147,7 +149,7 @@ test('an answer that could not be kept at once is kept as soon as it can be', as
   const call = keyedCall(freshKey())
   const run = async () => {
     isAway = true
-    return { answer: answer('"first"'), isKept: true }
+    return { answer: answer('"first"'), repetition: 'answered' as const }
   }
   expect((await once(deps, call, run)).json).toBe('"first"')
   isAway = false
@@ -243,6 +245,38 @@ test('a failure inside Relevo frees the key at once', async () => {
   expect((await testWebhook(key)).status).toBe(500)
   expect((await testWebhook(key)).status).toBe(200)
   expect(attempted).toBe(2)
+})
+
+test('a change that may still be carried out holds its key as a call does that died', async () => {
+  const proxy = await startProxy(api.database.directUrl)
+  const database = openDatabase({ url: proxy.url, prepare: true })
+  const behind = await listen({ database })
+  const { id, phoneNumber } = await workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() })
+  const headers = { 'Idempotency-Key': freshKey() }
+  const change = () =>
+    behind.call('POST', '/v1/clients', { token: workspace.apiKey, body: { phoneNumber, name: 'changed' }, headers })
+  const underWay = async () => {
+    const [row] = await api.database.sql`select count(*)::int as n from idempotent_calls where status is null`
+    return row?.n as number
+  }
+  try {
+    const before = await underWay()
+    await api.database.sql.begin(async (tx) => {
+      await tx`select 1 from clients where id = ${id} for update`
+      const first = change()
+      await waitForLocks(api.database.sql, 1)
+      proxy.fault({ toClient: { kind: 'truncate', afterBytes: 0 } }, 'live')
+      expect(await first).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
+    })
+    await expect.poll(async () => (await workspace.get(`/v1/clients/${id}`)).body.name).toBe('changed')
+    expect(await underWay()).toBe(before + 1)
+    await move('started_at', '60 seconds')
+    expect((await change()).status).toBe(200)
+  } finally {
+    await behind.close()
+    await database.close()
+    await proxy.close()
+  }
 })
 
 test('a message that Meta may have sent is not sent twice', async () => {

@@ -57,3 +57,20 @@ test.each([
 ])('%s: the database did not answer is %s', (code, unanswered) => {
   expect(new StorageError('read', code, null).unanswered).toBe(unanswered)
 })
+
+test.each([
+  ['timeout', true],
+  ['CONNECTION_CLOSED', true],
+  ['ECONNRESET', true],
+  ['08006', true],
+  ['57P01', true],
+  ['ECONNREFUSED', false],
+  ['CONNECT_TIMEOUT', false],
+  ['CONNECTION_ENDED', false],
+  ['08001', false],
+  ['40001', false],
+  ['57P03', false],
+  [null, false],
+])('%s: the database may have carried it out is %s', (code, mayHaveHappened) => {
+  expect(new StorageError('insert', code, null).mayHaveHappened).toBe(mayHaveHappened)
+})
