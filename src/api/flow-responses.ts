@@ -20,6 +20,10 @@ import { created, ok, workspaceOperation } from './operation.ts'
 
 const flowToken = text(4096)
 
+const hasOneOwner = (body: { readonly phoneNumber?: unknown; readonly clientId?: unknown }) =>
+  body.phoneNumber === undefined || body.clientId === undefined
+const twoOwners = { path: ['phoneNumber'], message: 'must not stand beside clientId' }
+
 const flowResponseInput = z
   .strictObject({
     flowToken: flowToken.refine((token) => !isSharedToken(token), 'is a token that strangers share: send your own'),
@@ -34,24 +38,24 @@ const flowResponseInput = z
     sentAt: time.optional(),
     expiresAt: time.optional(),
   })
-  .refine((body) => body.phoneNumber === undefined || body.clientId === undefined, {
-    path: ['phoneNumber'],
-    message: 'must not stand beside clientId',
-  })
+  .refine(hasOneOwner, twoOwners)
 
-/** Links and when it ends: the status and the times of what happened are Relevo's own. */
+/** What was told of the token, which stays: the status and the times of what happened are Relevo's own. */
 const flowResponseChanges = z
   .strictObject({
     flowId: reference.nullable(),
+    phoneNumber,
     clientId: reference.nullable(),
     conversationId: reference.nullable(),
     channelId: reference.nullable(),
     messageId: text(255).nullable(),
     campaignId: text(255).nullable(),
     agentId: text(255).nullable(),
+    sentAt: time,
     expiresAt: time,
   })
   .partial()
+  .refine(hasOneOwner, twoOwners)
 
 const flowResponseBody = z.object({
   id: z.string(),
@@ -162,8 +166,10 @@ export const get = workspaceOperation({
 })
 
 export const update = workspaceOperation({
-  summary: 'Change the links and the end of a flow response',
-  description: 'Members that are left out stay as they are, null empties. A status that is final stays so.',
+  summary: 'Change a flow response',
+  description:
+    'Members that are left out stay as they are, null empties. An end that nobody chose follows `sentAt`. A status that is final stays so: ' +
+    'a later end brings nobody back.',
   example: {
     params: { id: example.id },
     body: { campaignId: example.campaignId, expiresAt: example.expiresAt },

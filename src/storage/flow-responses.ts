@@ -82,8 +82,10 @@ export function upsertFlowResponse(
   })
 }
 
-/** What a tenant changes of a flow response: its links and when it ends. What is left out stays, null empties. */
+/** What a tenant changes of a flow response. What is left out stays, null empties. */
 export interface FlowResponseChanges {
+  /** In place of `clientId`: the client with it, made if there is none. */
+  readonly phoneNumber?: string | undefined
   readonly flowId?: string | null | undefined
   readonly clientId?: string | null | undefined
   readonly conversationId?: string | null | undefined
@@ -91,6 +93,7 @@ export interface FlowResponseChanges {
   readonly messageId?: string | null | undefined
   readonly campaignId?: string | null | undefined
   readonly agentId?: string | null | undefined
+  readonly sentAt?: Date | undefined
   readonly expiresAt?: Date | undefined
 }
 
@@ -99,12 +102,14 @@ export function updateFlowResponse(
   queryable: Queryable,
   workspaceId: WorkspaceId,
   id: string,
-  changes: FlowResponseChanges,
+  { phoneNumber, ...members }: FlowResponseChanges,
 ): Promise<StoredFlowResponse> {
-  return storing('update flow response', async () => {
-    const changed = await queryable.orm
+  return transaction(queryable, 'update flow response', async (tx) => {
+    const owner = phoneNumber === undefined ? {} : { clientId: await clientIdOf(tx, workspaceId, phoneNumber) }
+    const expiresAt = members.expiresAt ?? expiryAfter(members.sentAt)
+    const changed = await tx.orm
       .update(flowResponses)
-      .set({ ...changes, status: statusAt(new Date()), updatedAt: sql`now()` })
+      .set({ ...members, ...owner, expiresAt, status: statusAt(new Date()), updatedAt: sql`now()` })
       .where(and(eq(flowResponses.workspaceId, workspaceId), eq(flowResponses.id, id)))
       .returning(columns)
     return existing(changed, 'flow response')

@@ -234,7 +234,45 @@ describe('PATCH', () => {
     expect((await workspace.patch(`${path}/${made.id}`, {})).body).toMatchObject({ ...links, messageId: 'wamid.1' })
   })
 
-  test.each(['status', 'sentAt', 'openedAt', 'completedAt', 'flowToken', 'phoneNumber', 'sendStatus'])(
+  test('an expiry that nobody chose follows sentAt; one that was chosen, or is given beside it, stays', async () => {
+    const sentAt = anHourAgo
+    const chosen = '2030-01-01T00:00:00.000Z'
+    const { id } = await workspace.make(path, { flowToken: nextToken() })
+    const changed = await workspace.patch(`${path}/${id}`, { sentAt })
+    expect(changed.body).toMatchObject({ sentAt, expiresAt: afterADay(sentAt), status: 'SENT' })
+    const both = { sentAt: new Date().toISOString(), expiresAt: chosen }
+    expect((await workspace.patch(`${path}/${id}`, both)).body).toMatchObject(both)
+    expect((await workspace.patch(`${path}/${id}`, { sentAt })).body).toMatchObject({ sentAt, expiresAt: chosen })
+    expect((await workspace.patch(`${path}/${id}`, { sentAt: null })).body.errors).toMatchObject([{ path: 'sentAt' }])
+  })
+
+  test('a later sentAt does not bring back what has ended, an early one ends', async () => {
+    const [longAgo, now] = ['2026-01-01T00:00:00.000Z', new Date().toISOString()]
+    const ended = await workspace.make(path, { flowToken: nextToken(), sentAt: longAgo })
+    expect(ended.status).toBe('EXPIRED')
+    const later = await workspace.patch(`${path}/${ended.id}`, { sentAt: now })
+    expect(later.body).toMatchObject({ sentAt: now, expiresAt: afterADay(now), status: 'EXPIRED' })
+    const live = await workspace.make(path, { flowToken: nextToken() })
+    expect((await workspace.patch(`${path}/${live.id}`, { sentAt: longAgo })).body.status).toBe('EXPIRED')
+  })
+
+  test('a phone number finds its client or makes it, and stands beside no client id', async () => {
+    const phoneNumber = nextPhoneNumber()
+    const { id } = await workspace.make(path, { flowToken: nextToken(), clientId: records.clientId })
+    const { clientId } = (await workspace.patch(`${path}/${id}`, { phoneNumber })).body
+    expect((await workspace.get(`/v1/clients/${clientId}`)).body.phoneNumber).toBe(phoneNumber)
+    const other = await workspace.make(path, { flowToken: nextToken() })
+    expect((await workspace.patch(`${path}/${other.id}`, { phoneNumber })).body.clientId).toBe(clientId)
+    for (const owner of [null, clientId]) {
+      const both = await workspace.patch(`${path}/${id}`, { phoneNumber, clientId: owner })
+      expect([both.status, both.body.errors]).toMatchObject([400, [{ path: 'phoneNumber' }]])
+    }
+    const nobody = nextPhoneNumber()
+    expect((await workspace.patch(`${path}/${newId('flowResponse')}`, { phoneNumber: nobody })).status).toBe(404)
+    expect(await api.database.sql`select from clients where phone_number = ${nobody}`).toHaveLength(0)
+  })
+
+  test.each(['status', 'openedAt', 'completedAt', 'flowToken', 'sendStatus'])(
     '400 for %s, which is not the tenant\u2019s to change',
     async (member) => {
       const made = await workspace.make(path, { flowToken: nextToken() })
