@@ -141,12 +141,12 @@ export const update = workspaceOperation({
   async handle({ deps, caller, workspaceId, params: { wabaId }, body }) {
     if (caller.kind !== 'operator') refuseOperatorMembers(body)
     const changes = changesOf(body, wabaId, workspaceId, deps)
+    // What the operator says goes before what a token proves.
+    const proof = changes.verified === undefined ? body.accessToken : null
     const to = body.workspaceId as WorkspaceId | undefined
     if (to === undefined || to === workspaceId) {
       const waba = await updateWaba(deps.database, workspaceId, wabaId, changes)
       await deps.configChanged(workspaceId)
-      // What the operator says goes before what a token proves.
-      const proof = changes.verified === undefined ? body.accessToken : null
       return ok(wabaBodyOf(await verifiedByToken(deps, workspaceId, waba, proof), workspaceId, deps))
     }
     if (!(await findWorkspace(deps.database, to)))
@@ -156,7 +156,7 @@ export const update = workspaceOperation({
     // The new one first: a relay keeps what it holds there already when the old one drops it.
     await deps.configChanged(to)
     await deps.configChanged(workspaceId)
-    return ok(wabaBodyOf(waba, to, deps))
+    return ok(wabaBodyOf(await verifiedByToken(deps, to, waba, proof), to, deps))
   },
 })
 

@@ -39,6 +39,19 @@ describe('a WABA is verified by an access token that reads it', () => {
     })
   })
 
+  test('when it is given as the operator moves it', async () => {
+    const wabaId = atMeta()
+    await make({ wabaId })
+    const to = await under.api.makeWorkspace()
+    const call = { token: adminToken, headers: { 'X-Workspace-Id': under.workspace.id } }
+    const before = under.api.changed.length
+    const body = { workspaceId: to.id, accessToken }
+    const moved = await under.api.call('PATCH', `/v1/wabas/${wabaId}`, { ...call, body })
+    expect(moved.body).toMatchObject({ workspaceId: to.id, verification: 'verified' })
+    expect((await to.get(`/v1/wabas/${wabaId}`)).body.verification).toBe('verified')
+    expect(under.api.changed.slice(before)).toEqual([to.id, under.workspace.id, to.id])
+  })
+
   test('and not asked about again', async () => {
     const wabaId = atMeta()
     await make({ wabaId, accessToken })
