@@ -8,6 +8,7 @@ import {
   insertFlow,
   listFlows,
   mostFlows,
+  mostScreens,
   type StoredFlow,
   updateFlow,
 } from '../storage/flows.ts'
@@ -99,7 +100,7 @@ function changesOf({ flowJson: given, ...said }: z.output<typeof flowChanges>): 
 
 export const create = workspaceOperation({
   summary: 'Register a flow by hand',
-  description: `A WABA has at most ${mostFlows}.`,
+  description: `A WABA has at most ${mostFlows}, and all of a workspace ${mostScreens} screens together.`,
   errors: ['already_exists', 'limit_reached'],
   example: { body: exampleInput, answer: created(exampleFlow) },
   body: flowInput,
@@ -141,6 +142,7 @@ export const update = workspaceOperation({
   description:
     'Changes what Relevo knows, not the flow at Meta. Members that are left out stay as they are, null ' +
     'empties. With a `flowJson` its screens and versions change too.',
+  errors: ['limit_reached'],
   example: { params: { id: exampleFlow.id }, body: { name: exampleFlow.name }, answer: ok(exampleFlow) },
   params: pathId('flow'),
   body: flowChanges,

@@ -1,4 +1,4 @@
-import { and, count, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
@@ -42,13 +42,20 @@ export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: N
   })
 }
 
-/** After one was added: ends the transaction where that was one too many. */
+/** Of all flows of a workspace: a Flow JSON may name a thousand, each by 200 characters. */
+export const mostScreens = 50_000
+
+/** After a flow was added, or its screens changed: ends the transaction where that was too much. */
 async function refuseBeyond({ orm }: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
-  const ofWaba = and(eq(flows.workspaceId, workspaceId), eq(flows.wabaId, wabaId))
-  const { held } = only(await orm.select({ held: count() }).from(flows).where(ofWaba))
-  if (held > mostFlows) {
-    throw new ApiError('limit_reached', `a WABA has at most ${mostFlows} flows: delete one here first`)
+  const counts = {
+    held: sql<number>`(count(*) filter (where ${eq(flows.wabaId, wabaId)}))::int`,
+    screens: sql<number>`coalesce(sum(cardinality(${flows.screens})), 0)::int`,
   }
+  const { held, screens } = only(await orm.select(counts).from(flows).where(eq(flows.workspaceId, workspaceId)))
+  if (held > mostFlows)
+    throw new ApiError('limit_reached', `a WABA has at most ${mostFlows} flows: delete one here first`)
+  if (screens > mostScreens)
+    throw new ApiError('limit_reached', `flows have at most ${mostScreens} screens in all: delete one here first`)
 }
 
 export function findFlow(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<StoredFlow | null> {
@@ -96,7 +103,7 @@ export function listFlows(queryable: Queryable, workspaceId: WorkspaceId, page: 
   )
 }
 
-/** `asked`: what was known when Meta was asked for these. Throws ApiError `not_found`. */
+/** `asked`: what was known when Meta was asked for these. Throws ApiError `not_found`, `limit_reached`. */
 export function updateFlow(
   database: Database,
   workspaceId: WorkspaceId,
@@ -113,7 +120,9 @@ export function updateFlow(
       .set({ ...told, updatedAt: sql`now()` })
       .where(where)
       .returning(columnsOfList)
-    return existing(changed, 'flow')
+    const flow = existing(changed, 'flow')
+    if (changes.screens != null) await refuseBeyond(tx, workspaceId, flow.wabaId)
+    return flow
   })
 }
 
@@ -171,6 +180,7 @@ export function syncFlow(
       .update(flows)
       .set(differs ? { ...told, ...synced, updatedAt: sql`now()` } : synced)
       .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, before.id)))
+    if (differs && told.screens != null) await refuseBeyond(tx, workspaceId, wabaId)
     return differs ? 'updated' : 'unchanged'
   })
 }

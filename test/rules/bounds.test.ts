@@ -14,7 +14,7 @@ import { mostWaitingBytes } from '../../src/relay/exchange-line.ts'
 import { openForMs } from '../../src/relay/interrupted-sweep.ts'
 import { mostBytesUnderWay } from '../../src/relay/meta-webhook.ts'
 import { bounds } from '../../src/server.ts'
-import { mostFlows } from '../../src/storage/flows.ts'
+import { mostFlows, mostScreens } from '../../src/storage/flows.ts'
 import { mostWabas } from '../../src/storage/wabas.ts'
 import { mostWebhooks } from '../../src/storage/webhooks.ts'
 import { repositoryRoot } from './sources.ts'
@@ -37,7 +37,7 @@ describe('SECURITY.md gives the bounds of the code', () => {
     `calls whose turn has not come hold ${mebibytes(mostWaitingBytes)} together`,
     `all that are being applied hold ${mebibytes(mostBytesUnderWay)} together`,
     `${mostWebhooks} webhooks of a workspace, a static reply of ${kibibytes(staticReplyBounds.bytes)} with ${count(staticReplyBounds.values)} values each`,
-    `${count(mostWabas)} WABAs of a workspace, ${count(mostFlows)} flows of each`,
+    `${count(mostWabas)} WABAs of a workspace, ${count(mostFlows)} flows of each, ${count(mostScreens)} screens in all`,
     `a connection takes no request after ${maxReuseAgeMs / 60_000} min and is closed before 5`,
   ])('%s', (phrase) => {
     expect(page).toContain(phrase)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../../src/domain/ids.ts'
-import { mostFlows } from '../../../src/storage/flows.ts'
+import { mostFlows, mostScreens } from '../../../src/storage/flows.ts'
 import { startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { channelInput, fillWithFlows, nextNumber } from './samples.ts'
 
@@ -116,6 +116,21 @@ test('409 for one more than a WABA may have; those there are can be changed', as
   expect(await make()).toMatchObject({ status: 409, body: { code: 'limit_reached' } })
   expect((await workspace.patch(`/v1/flows/${flow.id}`, { name: 'Other' })).status).toBe(200)
   await workspace.make('/v1/flows', { wabaId, metaFlowId: nextNumber() })
+})
+
+test('409 for more screens than all flows of a workspace may have; what is stored can be changed', async () => {
+  const own = await api.makeWorkspace()
+  const ofOwn = (await own.make('/v1/wabas', { wabaId: nextNumber() })).wabaId
+  const flow = await own.make('/v1/flows', { wabaId: ofOwn, metaFlowId: nextNumber() })
+  await api.database.sql`update flows set screens = array_fill('A'::text, array[${mostScreens}::int])
+    where workspace_id = ${own.id} and id = ${flow.id}`
+  const more = { wabaId: ofOwn, metaFlowId: nextNumber(), flowJson }
+  expect(await own.post('/v1/flows', more)).toMatchObject({ status: 409, body: { code: 'limit_reached' } })
+  expect((await own.patch(`/v1/flows/${flow.id}`, { name: 'Other' })).status).toBe(200)
+  const other = await own.make('/v1/flows', { wabaId: ofOwn, metaFlowId: nextNumber() })
+  expect((await own.patch(`/v1/flows/${other.id}`, { flowJson })).body.code).toBe('limit_reached')
+  expect((await own.patch(`/v1/flows/${flow.id}`, { flowJson })).status).toBe(200)
+  expect((await own.patch(`/v1/flows/${other.id}`, { flowJson })).status).toBe(200)
 })
 
 describe('PATCH', () => {
