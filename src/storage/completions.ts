@@ -60,7 +60,10 @@ export async function claimFlowResponses(
   )
 }
 
-/** The clients and conversations with these ids, by id. */
+/**
+ * The clients and conversations with these ids, by id, and the clients of those conversations. One list of ids: `or` with a subquery takes no index but
+ * the workspace's, and reads all its clients.
+ */
 export async function loadLinked(
   tx: postgres.TransactionSql,
   workspaceId: WorkspaceId,
@@ -71,7 +74,7 @@ export async function loadLinked(
     tx`select * from conversations
       where workspace_id = ${workspaceId} and id = any(${texts(conversationIds, (id) => id)}::text[])`,
     tx`select * from clients
-      where workspace_id = ${workspaceId} and (id = any(${texts(clientIds, (id) => id)}::text[]) or id in (
+      where workspace_id = ${workspaceId} and id = any(${texts(clientIds, (id) => id)}::text[] || array(
         select client_id from conversations
         where workspace_id = ${workspaceId} and id = any(${texts(conversationIds, (id) => id)}::text[])))`,
   ])

@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { planningOn } from '../../../src/storage/arrays.ts'
+import { loadLinked } from '../../../src/storage/completions.ts'
 import { recordProgress } from '../../../src/storage/delivery-work.ts'
 import { openClient } from '../../../src/storage/driver.ts'
 import { recordExchanges } from '../../../src/storage/exchange-record.ts'
@@ -120,6 +121,13 @@ it('a session is looked up by its token and not among all of its workspace', asy
   expect(plan).toMatch(/Index Scan using flow_responses_flow_token on flow_responses/)
   expect(plan).toMatch(/Index Scan using conversations_workspace_id_id_pk .*\n *Index Cond: .*id >= /)
   expect(plan).toMatch(/Index Scan using clients_workspace_id_id_pk .*\n *Index Cond: .*id >= /)
+})
+
+it('the clients of completed flows, and of their conversations, are looked up by their key', async () => {
+  await sql.begin((tx) => loadLinked(tx, workspaceId, ['c'], ['v']))
+  const plan = await planOf('from clients%from conversations')
+  expect(plan).toMatch(/Index Scan using clients_workspace_id_id_pk .*\n *Index Cond: .* AND \(id = ANY /)
+  expect(plan).toMatch(/Index Scan using conversations_workspace_id_id_pk .*\n *Index Cond: .* AND \(id = ANY /)
 })
 
 it('an earlier answer is looked for from a token’s latest exchange on, in the order of its index', async () => {
