@@ -1,7 +1,7 @@
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { type Database, storing } from '../storage/database.ts'
+import { type Database, StorageError, storing } from '../storage/database.ts'
 import type { Account } from './directory.ts'
 import { writeFlowNotices } from './meta-flow-notices.ts'
 import { writeMessages } from './meta-messages.ts'
@@ -12,7 +12,7 @@ import { Turns } from './turns.ts'
 export interface MetaEventsParts {
   readonly database: Database
   readonly teller: Teller
-  readonly metrics: Metrics
+  readonly metrics: Pick<Metrics, 'metaEvents'>
   readonly log: Log
   /** Called when deliveries may have been committed. */
   readonly wake: () => void
@@ -38,7 +38,7 @@ export class MetaEvents {
     this.#parts = parts
   }
 
-  /** Resolves once everything is committed. Throws StorageError; then a part may be. */
+  /** Resolves once everything is committed. Throws the first error; then all that others are told is committed, unless the database is away. */
   async apply(entries: readonly AdmittedEntry[]): Promise<void> {
     const { teller, wake } = this.#parts
     // Before a transaction holds a connection that this waits for.
@@ -51,21 +51,32 @@ export class MetaEvents {
   }
 
   async #applyAll(entries: readonly AdmittedEntry[]): Promise<void> {
+    const errors: unknown[] = []
+    for (const [workspaceId, own] of Map.groupBy(entries, ({ account }) => account.workspaceId)) {
+      try {
+        await this.#applyOwn(workspaceId, own)
+      } catch (error) {
+        if (error instanceof StorageError && error.unavailable) throw error
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0) throw errors[0]
+  }
+
+  async #applyOwn(workspaceId: WorkspaceId, entries: readonly AdmittedEntry[]): Promise<void> {
     const { database, teller, configChanged } = this.#parts
-    for (const [workspaceId, ofWorkspace] of Map.groupBy(entries, ({ account }) => account.workspaceId)) {
-      const { messages, notices, unknown } = readTold(ofWorkspace)
-      for (const { account, field } of unknown) this.#ignore(account, field)
-      for (const slice of slices(messages)) {
-        const write = () => database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller))
-        const { applied, ignored } = await this.#turns.run(() => storing('write messages', write, sliceMs))
-        this.#count('messages', slice.length, applied, ignored)
-      }
-      for (const slice of slices(notices)) {
-        const write = () => database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller))
-        const { applied, hasChangedFlows } = await this.#turns.run(() => storing('write flow notices', write, sliceMs))
-        if (hasChangedFlows) await configChanged(workspaceId)
-        this.#count('flows', slice.length, applied, 0)
-      }
+    const { messages, notices, unknown } = readTold(entries)
+    for (const { account, field } of unknown) this.#ignore(account, field)
+    for (const slice of slices(messages)) {
+      const write = () => database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller))
+      const { applied, ignored } = await this.#turns.run(() => storing('write messages', write, sliceMs))
+      this.#count('messages', slice.length, applied, ignored)
+    }
+    for (const slice of slices(notices)) {
+      const write = () => database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller))
+      const { applied, hasChangedFlows } = await this.#turns.run(() => storing('write flow notices', write, sliceMs))
+      if (hasChangedFlows) await configChanged(workspaceId)
+      this.#count('flows', slice.length, applied, 0)
     }
   }
 
