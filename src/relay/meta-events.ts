@@ -1,10 +1,12 @@
+import { completedEvent } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { type Database, StorageError, storing } from '../storage/database.ts'
+import { type Database, type SqlTransaction, StorageError, storing } from '../storage/database.ts'
 import type { Account } from './directory.ts'
-import { writeFlowNotices } from './meta-flow-notices.ts'
+import { noticeEvent, writeFlowNotices } from './meta-flow-notices.ts'
 import { writeMessages } from './meta-messages.ts'
+import { inSlices } from './meta-slices.ts'
 import { type AdmittedEntry, readTold } from './meta-told.ts'
 import type { Teller } from './teller.ts'
 import { Turns } from './turns.ts'
@@ -20,11 +22,14 @@ export interface MetaEventsParts {
   readonly configChanged: (workspaceId: WorkspaceId) => Promise<void>
 }
 
-/** So much is written in one transaction: short locks and bounded memory, yet few round trips for a body of a thousand changes. */
-const sliceLength = 250
-
 /** For one slice, the wait for a connection included, ms. */
 const sliceMs = 20_000
+
+/**
+ * What holds up one workspace alone, as a deletion of one of its clients does for a minute, ends before that, and is no reason to take the database for
+ * away: to renew its connections would cut off what is waited for. Meta comes again.
+ */
+const bounds = "set local lock_timeout = '1s'; set local statement_timeout = '10s'"
 
 /** Of all bodies together: half of the pool is left to deliveries and maintenance, which else find no connection and take the database for away. */
 const slicesAtOnce = 2
@@ -64,20 +69,35 @@ export class MetaEvents {
   }
 
   async #applyOwn(workspaceId: WorkspaceId, entries: readonly AdmittedEntry[]): Promise<void> {
-    const { database, teller, configChanged } = this.#parts
+    const { teller, configChanged } = this.#parts
     const { messages, notices, unknown } = readTold(entries)
     for (const { account, field } of unknown) this.#ignore(account, field)
-    for (const slice of slices(messages)) {
-      const write = () => database.work.begin((tx) => writeMessages(tx, workspaceId, slice, teller))
-      const { applied, ignored } = await this.#turns.run(() => storing('write messages', write, sliceMs))
+    for (const slice of inSlices(messages, ({ message }) => (message.completion === null ? null : completedEvent))) {
+      const write = (tx: SqlTransaction) => writeMessages(tx, workspaceId, slice, teller)
+      const { applied, ignored } = await this.#write('write messages', workspaceId, write)
       this.#count('messages', slice.length, applied, ignored)
     }
-    for (const slice of slices(notices)) {
-      const write = () => database.work.begin((tx) => writeFlowNotices(tx, workspaceId, slice, teller))
-      const { applied, hasChangedFlows } = await this.#turns.run(() => storing('write flow notices', write, sliceMs))
+    for (const slice of inSlices(notices, noticeEvent)) {
+      const write = (tx: SqlTransaction) => writeFlowNotices(tx, workspaceId, slice, teller)
+      const { applied, hasChangedFlows } = await this.#write('write flow notices', workspaceId, write)
       if (hasChangedFlows) await configChanged(workspaceId)
       this.#count('flows', slice.length, applied, 0)
     }
+  }
+
+  /** In one transaction, when the workspace's turn has come. */
+  #write<Written>(
+    operation: string,
+    workspaceId: WorkspaceId,
+    write: (tx: SqlTransaction) => Promise<Written>,
+  ): Promise<Written> {
+    const run = () =>
+      this.#parts.database.work.begin(async (tx) => {
+        // Sent before the others, and not waited for.
+        const [, written] = await Promise.all([tx.unsafe(bounds).execute(), write(tx)])
+        return written
+      })
+    return this.#turns.run(workspaceId, () => storing(operation, run as () => Promise<Written>, sliceMs))
   }
 
   #ignore({ workspaceId, wabaId }: Account, field: string): void {
@@ -94,9 +114,4 @@ export class MetaEvents {
     metrics.metaEvents(field, 'ignored', ignored)
     metrics.metaEvents(field, 'duplicate', told - applied - ignored)
   }
-}
-
-function slices<T>(list: readonly T[]): T[][] {
-  const count = Math.ceil(list.length / sliceLength)
-  return Array.from({ length: count }, (_, index) => list.slice(index * sliceLength, (index + 1) * sliceLength))
 }

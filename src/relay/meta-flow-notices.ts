@@ -1,4 +1,5 @@
 import { buildNotice, flowRecordMembers } from '../domain/envelope.ts'
+import type { Notice } from '../domain/events.ts'
 import { type Flow, flowStatuses } from '../domain/flow.ts'
 import { newUuid, type WorkspaceId } from '../domain/ids.ts'
 import type { SqlTransaction } from '../storage/database.ts'
@@ -29,6 +30,11 @@ export async function writeFlowNotices(
   return { applied: applied.length, hasChangedFlows }
 }
 
+/** What webhooks are told for it. */
+export function noticeEvent({ notice }: ToldNotice): Notice {
+  return notice.kind === 'status' ? 'whatsapp.flows.status_changed' : 'whatsapp.flows.alert'
+}
+
 /** Of several statuses of one flow the latest; a status that we do not know is told and not stored. */
 function lastStatuses(told: readonly ToldNotice[], now: Date): FlowStatusNotice[] {
   const last = new Map<string, FlowStatusNotice>()
@@ -49,12 +55,13 @@ function flowOf({ account, notice }: ToldNotice, flows: readonly Flow[]): Flow |
   return flows.find((flow) => flow.wabaId === wabaId && flow.metaFlowId === notice.metaFlowId) ?? null
 }
 
-function tellingOf({ account, notice }: ToldNotice, flow: Flow | null, now: Date): Telling {
+function tellingOf(told: ToldNotice, flow: Flow | null, now: Date): Telling {
+  const { account, notice } = told
   const { workspaceId, wabaId } = account
   const isStatus = notice.kind === 'status'
   const about = {
     id: newUuid(now.getTime()),
-    event: isStatus ? ('whatsapp.flows.status_changed' as const) : ('whatsapp.flows.alert' as const),
+    event: noticeEvent(told),
     workspaceId,
     now,
     resourceId: flow?.id ?? null,

@@ -8,7 +8,7 @@ import type { Account, RelayWebhook } from '../../../src/relay/directory.ts'
 import { MetaEvents } from '../../../src/relay/meta-events.ts'
 import { Teller } from '../../../src/relay/teller.ts'
 import { type Database, openDatabase, type StorageError } from '../../../src/storage/database.ts'
-import { bodyOf, entryOf, messageChange } from '../../support/meta-webhook.ts'
+import { bodyOf, entryOf, messageChange, nfmReply } from '../../support/meta-webhook.ts'
 import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 
 let opened: OpenedDatabase
@@ -109,4 +109,49 @@ it('what one workspace’s rows refuse keeps nothing of the others’ from being
   await opened.sql`alter table clients drop constraint broken`
   await apply(body)
   expect([await written(broken), await written(sound)]).toMatchObject([{ things: 1 }, { things: 1 }])
+})
+
+it('a workspace whose rows are locked is given up soon, and is no reason to doubt the database', async () => {
+  const [held, free] = [await makeAccount(), await makeAccount()]
+  await apply([[held, messageChange()]])
+  let failure: StorageError | null = null
+  await opened.sql.begin(async (tx) => {
+    await tx`select 1 from clients where workspace_id = ${held.workspaceId} for update`
+    failure = await failureOf(
+      apply([
+        [held, messageChange()],
+        [free, messageChange()],
+      ]),
+    )
+  })
+  expect(failure).toMatchObject({ sqlState: '55P03', unavailable: false })
+  expect([await written(held), await written(free)]).toMatchObject([{ things: 1 }, { things: 1 }])
+})
+
+it('what many webhooks are told of is written in several transactions', async () => {
+  const account = await makeAccount(40)
+  const changes = Array.from({ length: 130 }, (_, index) =>
+    nfmReply({ from: `52155500${10_000 + index}`, response: { flow_token: `many-${index}` } }),
+  )
+  await apply([[account, ...changes]])
+  // 125 of them make 5,000 deliveries.
+  expect(await written(account)).toEqual({ things: 130, transactions: 2 })
+  const [row] =
+    await opened.sql`select count(*)::int as count from deliveries where workspace_id = ${account.workspaceId}`
+  expect(row?.count).toBe(5200)
+})
+
+it('two processes take flow responses of people whose rows nothing locks in one order', async () => {
+  const account = await makeAccount()
+  const tokens = Array.from({ length: 200 }, (_, index) => `nobody-${index}`)
+  const applying = Array.from({ length: 12 }, (_, turn) => {
+    const turned = turn % 2 === 0 ? tokens : tokens.toReversed()
+    const changes = turned.map((flow_token) => nfmReply({ from: 'US.1', response: { flow_token } }))
+    return apply([[account, ...changes]], turn % 2)
+  })
+  const failures = (await Promise.allSettled(applying)).flatMap((end) =>
+    end.status === 'rejected' ? [end.reason.code] : [],
+  )
+  // On a machine that is busy one may wait too long for the other. Never for each other.
+  expect(failures.filter((code) => code !== '55P03')).toEqual([])
 })

@@ -1,27 +1,62 @@
 import { expect, it } from 'vitest'
 import { Turns } from '../../../src/relay/turns.ts'
 
-it('runs so many at once, the others in their order, whatever becomes of each', async () => {
-  const turns = new Turns(2)
-  const works = Array.from({ length: 5 }, () => Promise.withResolvers<number>())
+/** Runs works that each last until it is told to end. */
+function trial(atOnce: number) {
+  const turns = new Turns(atOnce)
+  const works: PromiseWithResolvers<number>[] = []
+  const ended: Promise<number>[] = []
   const begun: number[] = []
-  const run = async (index: number) => {
-    begun.push(index)
-    return await works[index]?.promise
+  const add = (workspaceId: string) => {
+    const at = works.length
+    const work = Promise.withResolvers<number>()
+    works.push(work)
+    const run = () => {
+      begun.push(at)
+      return work.promise
+    }
+    ended.push(turns.run(workspaceId, run))
   }
-  const ended = works.map((_, index) => turns.run(() => run(index)))
-  const endOf = (index: number) => ended[index]?.catch(() => undefined)
+  const end = async (at: number) => {
+    works[at]?.resolve(at)
+    await ended[at]
+  }
+  return { turns, works, ended, begun, add, end }
+}
+
+it('runs so many at once, the others in their order, whatever becomes of each', async () => {
+  const { turns, works, ended, begun, add, end } = trial(2)
+  for (const workspaceId of ['a', 'b', 'c', 'd', 'e']) add(workspaceId)
   await Promise.resolve()
   expect(begun).toEqual([0, 1])
   works[1]?.reject(new Error('fails'))
   await expect(ended[1]).rejects.toThrow('fails')
-  works[0]?.resolve(7)
-  expect(await ended[0]).toBe(7)
-  works[2]?.resolve(0)
-  await endOf(2)
+  await end(0)
+  expect(await ended[0]).toBe(0)
+  await end(2)
   expect(begun).toEqual([0, 1, 2, 3, 4])
-  for (const work of works) work.resolve(0)
-  await Promise.all([3, 4].map(endOf))
-  await turns.run(() => Promise.resolve(begun.push(5)))
+  await Promise.all([3, 4].map(end))
+  await turns.run('f', () => Promise.resolve(begun.push(5)))
   expect(begun).toEqual([0, 1, 2, 3, 4, 5])
+})
+
+it('runs one of each workspace, and workspaces in turn', async () => {
+  const { begun, add, end } = trial(2)
+  for (const workspaceId of ['a', 'a', 'a', 'b', 'b', 'b']) add(workspaceId)
+  await Promise.resolve()
+  expect(begun).toEqual([0, 3])
+  add('c')
+  await end(0)
+  expect(begun).toEqual([0, 3, 1])
+  await end(1)
+  expect(begun).toEqual([0, 3, 1, 6])
+  await end(6)
+  expect(begun).toEqual([0, 3, 1, 6, 2])
+  // What is left is of a workspace that has its turn.
+  await end(2)
+  add('d')
+  expect(begun).toEqual([0, 3, 1, 6, 2, 7])
+  await end(3)
+  await end(4)
+  expect(begun).toEqual([0, 3, 1, 6, 2, 7, 4, 5])
 })
