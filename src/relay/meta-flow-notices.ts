@@ -45,9 +45,15 @@ function lastStatuses(told: readonly ToldNotice[], now: Date): FlowStatusNotice[
     const name = `${wabaId} ${metaFlowId}`
     const one = { wabaId, metaFlowId, from, status, at: at ?? now }
     const before = last.get(name)
-    if (before === undefined || before.at <= one.at) last.set(name, one)
+    if (before === undefined || !isBefore(one, before)) last.set(name, one)
   }
   return [...last.values()]
+}
+
+/** In one second, which is all that Meta tells, the one that led to where the other came from; else they stand in order. */
+function isBefore(one: FlowStatusNotice, other: FlowStatusNotice): boolean {
+  if (one.at.getTime() !== other.at.getTime()) return one.at < other.at
+  return one.status === other.from && other.status !== one.from
 }
 
 function flowOf({ account, notice }: ToldNotice, flows: readonly Flow[]): Flow | null {

@@ -17,7 +17,8 @@ export interface FlowStatusNotice {
 
 /**
  * Stores statuses, each flow at most once, unless a later one is stored: a change of configuration as changeConfig makes them, the version
- * first. Meta's times have whole seconds: what Graph told in the same second was before where the flow came from that. Returns whether any flow moved.
+ * first. Meta's times have whole seconds: what Graph or another notice told in the same second was before where the flow came from that. Returns
+ * whether any flow moved.
  */
 export async function storeFlowStatuses(
   tx: postgres.TransactionSql,
@@ -34,7 +35,7 @@ export async function storeFlowStatuses(
       ${times(notices, (n) => n.at)}::text[]::timestamptz[], ${times(notices, secondAfter)}::text[]::timestamptz[])
       as t(waba_id, meta_flow_id, status, came_from, at, until)
     where f.workspace_id = ${workspaceId} and f.waba_id = t.waba_id and f.meta_flow_id = t.meta_flow_id
-      and (f.status_at is null or f.status_at <= t.at
+      and (f.status_at is null or f.status_at < t.at
         or (f.status_at < t.until and f.status = t.came_from))`
   await tx`select pg_notify(${configChannel}, ${workspaceId})`
   return count > 0

@@ -112,15 +112,28 @@ describe('FLOW_STATUS_CHANGE', () => {
     ])
   })
 
-  it('of several in one body the latest is stored', async () => {
+  it('that comes late does not take back what came from it in the same second', async () => {
     const flow = await makeFlow('300000000000001', 'DRAFT')
-    const entry = (at: number, from: string, to: string) => ({
-      id: account.wabaId,
-      time: at,
-      changes: [flowChange(statusChange(from, to))],
+    await post(statusChange('PUBLISHED', 'THROTTLED'))
+    await post(statusChange('DRAFT', 'PUBLISHED'))
+    expect(await statusOf(flow.id)).toBe('THROTTLED')
+  })
+
+  it.each([
+    { name: 'of several in one body the latest is stored', told: ['2 PUBLISHED DEPRECATED', '1 DRAFT PUBLISHED'] },
+    {
+      name: 'of two in one second that which came from the other',
+      told: ['1 PUBLISHED DEPRECATED', '1 DRAFT PUBLISHED'],
+    },
+    { name: 'the same in order', told: ['1 DRAFT PUBLISHED', '1 PUBLISHED DEPRECATED'] },
+    { name: 'of two that came from each other the last', told: ['1 DEPRECATED BLOCKED', '1 BLOCKED DEPRECATED'] },
+  ])('$name', async ({ told }) => {
+    const flow = await makeFlow('300000000000001', 'DRAFT')
+    const entries = told.map((one) => {
+      const [after, from, to = ''] = one.split(' ')
+      return { id: account.wabaId, time: time + Number(after), changes: [flowChange(statusChange(from, to))] }
     })
-    const body = bodyOf(entry(time + 2, 'PUBLISHED', 'DEPRECATED'), entry(time + 1, 'DRAFT', 'PUBLISHED'))
-    expect((await postEvents(relevo, body, account.appSecret)).status).toBe(200)
+    expect((await postEvents(relevo, bodyOf(...entries), account.appSecret)).status).toBe(200)
     expect(await statusOf(flow.id)).toBe('DEPRECATED')
   })
 
