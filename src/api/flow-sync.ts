@@ -45,25 +45,29 @@ export const sync = workspaceOperation({
     'Reads every flow of the WABA, its Flow JSON included, and makes or changes the flows here. `failed` ' +
     'names those that could not be read whole: at the step `flow` nothing of it changed, at `flow_json` ' +
     `all but its Flow JSON did. A WABA has at most ${mostFlows} flows here: those beyond are left out, and in \`failed\` with the ` +
-    `code \`limit_reached\`. Flows that Meta no longer lists are kept. ${graphErrorsDescription}`,
+    `code \`limit_reached\`. Flows that Meta no longer lists are kept. One sync of a workspace runs at a time, the next waits. ${graphErrorsDescription}`,
   errors: graphErrors,
   example: { body: { wabaId: exampleWabaId }, answer: ok({ created: 0, updated: 1, unchanged: 0, failed: [] }) },
   body: z.strictObject({ wabaId: metaId }),
   response: { 200: syncBody },
   async handle({ deps, workspaceId, body: { wabaId } }) {
     await requireNamed(deps.database, workspaceId, { wabaId })
-    const accessToken = await accessTokenOf(deps, workspaceId, wabaId)
-    const metaFlowIds = succeeded(await listFlowIds(deps.graph, wabaId, accessToken))
-    try {
-      const synced = await inParallel(metaFlowIds, width, (metaFlowId) =>
-        syncOne(deps, workspaceId, wabaId, { metaFlowId, accessToken }),
-      )
-      return ok(report(synced))
-    } finally {
-      await deps.configChanged(workspaceId)
-    }
+    return ok(await deps.flowSyncTurns.run(workspaceId, () => syncAll(deps, workspaceId, wabaId)))
   },
 })
+
+async function syncAll(deps: ApiDeps, workspaceId: WorkspaceId, wabaId: string): Promise<z.input<typeof syncBody>> {
+  const accessToken = await accessTokenOf(deps, workspaceId, wabaId)
+  const metaFlowIds = succeeded(await listFlowIds(deps.graph, wabaId, accessToken))
+  try {
+    const synced = await inParallel(metaFlowIds, width, (metaFlowId) =>
+      syncOne(deps, workspaceId, wabaId, { metaFlowId, accessToken }),
+    )
+    return report(synced)
+  } finally {
+    await deps.configChanged(workspaceId)
+  }
+}
 
 async function syncOne(deps: ApiDeps, workspaceId: WorkspaceId, wabaId: string, access: FlowAccess): Promise<Synced> {
   const { metaFlowId } = access

@@ -10,6 +10,7 @@ import type { RingAnew } from '../storage/redelivery.ts'
 import type { Caller } from './caller.ts'
 import type { FlowKeyMaker } from './flow-key-maker.ts'
 import type { FlowKeyReader } from './flow-key-reader.ts'
+import type { FlowSyncTurns } from './flow-sync-turns.ts'
 
 /** What the API needs of the rest of Relevo. */
 export interface ApiDeps {
@@ -20,6 +21,7 @@ export interface ApiDeps {
   readonly flowKeyReader: FlowKeyReader
   readonly flowKeyMaker: FlowKeyMaker
   readonly graph: Graph
+  readonly flowSyncTurns: FlowSyncTurns
   /** Bodies on their way in. */
   readonly uploads: Uploads
   /** Makes one request to a webhook on the connections that its exchanges use, guard included. Never rejects. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { FlowKeyMaker } from '../api/flow-key-maker.ts'
 import { FlowKeyReader } from '../api/flow-key-reader.ts'
+import { FlowSyncTurns } from '../api/flow-sync-turns.ts'
 import { type ApiDeps, registerApi } from '../api/plugin.ts'
 import { sendAttempt } from '../delivery/attempt.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
@@ -39,6 +40,7 @@ export function createApiPart(core: Core, { configChanged, deliveriesAreDue, bou
     flowKeyReader: new FlowKeyReader(),
     flowKeyMaker: new FlowKeyMaker(),
     graph,
+    flowSyncTurns: new FlowSyncTurns(),
     // Not those of exchanges: a tenant's uploads must not have Meta's cut.
     uploads: new Uploads(),
     attempt: (request) => sendAttempt(dispatchers, request),

@@ -2,6 +2,7 @@ import { completedEvent } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { Turns } from '../ops/turns.ts'
 import { type Database, type SqlTransaction, StorageError, storing } from '../storage/database.ts'
 import type { Account } from './directory.ts'
 import { noticeEvent, writeFlowNotices } from './meta-flow-notices.ts'
@@ -9,7 +10,6 @@ import { writeMessages } from './meta-messages.ts'
 import { inSlices } from './meta-slices.ts'
 import { type AdmittedEntry, readTold } from './meta-told.ts'
 import type { Teller } from './teller.ts'
-import { Turns } from './turns.ts'
 
 export interface MetaEventsParts {
   readonly database: Database

@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import { FlowKeyMaker } from '../../../src/api/flow-key-maker.ts'
 import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
+import { FlowSyncTurns } from '../../../src/api/flow-sync-turns.ts'
 import { type ApiDeps, answerUnroutable, registerApi } from '../../../src/api/plugin.ts'
 import { type MasterKeys, readMasterKeys } from '../../../src/crypto/sealed-secret.ts'
 import type { Attempt } from '../../../src/delivery/attempt.ts'
@@ -100,6 +101,7 @@ export async function listen(overrides: Partial<ApiDeps> & Pick<ApiDeps, 'databa
     flowKeyReader: new FlowKeyReader(),
     flowKeyMaker: new FlowKeyMaker(),
     graph: graphAway,
+    flowSyncTurns: new FlowSyncTurns(),
     uploads: new Uploads(),
     attempt: async () => goodAttempt,
     deadlineMs: 700,

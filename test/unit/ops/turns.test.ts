@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { Turns } from '../../../src/relay/turns.ts'
+import { Turns } from '../../../src/ops/turns.ts'
 
 /** Runs works that each last until it is told to end. */
 function trial(atOnce: number) {

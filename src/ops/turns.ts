@@ -21,6 +21,11 @@ export class Turns {
     }
   }
 
+  /** How many of a workspace's run or wait. */
+  countOf(workspaceId: string): number {
+    return (this.#running.has(workspaceId) ? 1 : 0) + (this.#waiting.get(workspaceId)?.length ?? 0)
+  }
+
   #wait(workspaceId: string, begin: () => void): void {
     const own = this.#waiting.get(workspaceId)
     if (own === undefined) this.#waiting.set(workspaceId, [begin])
