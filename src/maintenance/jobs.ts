@@ -13,8 +13,10 @@ import {
   makePartition,
   makePartitionsAhead,
   type Partition,
+  type PartitionedTable,
   partitionedTables,
 } from '../storage/partitions.ts'
+import { eachPastFailures } from '../storage/past-failures.ts'
 import { emptyPayloads } from '../storage/payload-retention.ts'
 import { databaseTime } from '../storage/server-facts.ts'
 import { deleteStatsBefore, rollUp } from '../storage/stats-roll-up.ts'
@@ -57,7 +59,7 @@ export function createJobs(parts: JobParts): Job[] {
   const msAgo = async (ms: number) => new Date((await soundNow(parts)).getTime() - ms)
   return [
     { name: 'make_partitions', everyMs: hour, run: () => preparePartitions(parts) },
-    { name: 'default_partitions', everyMs: minute, run: () => emptyDefaults(parts) },
+    { name: 'default_partitions', everyMs: minute, run: (signal) => emptyDefaults(parts, signal) },
     {
       name: 'drop_partitions',
       everyMs: hour,
@@ -116,43 +118,42 @@ async function soundNow({ database, now = () => new Date(), databaseNow }: JobPa
 }
 
 /** Rows in a default partition tell of a day without one of its own. They are moved, and somebody should look why. */
-async function emptyDefaults({ database, log, metrics }: JobParts): Promise<void> {
-  for (const table of partitionedTables) {
+function emptyDefaults({ database, log, metrics }: JobParts, signal: AbortSignal): Promise<void> {
+  const ofTable = async (table: PartitionedTable): Promise<void> => {
     const days = await defaultRows(database.work, table)
     const rows = days.reduce((sum, day) => sum + day.rows, 0)
     metrics.defaultPartitionRows(table, rows)
-    if (rows === 0) continue
+    if (rows === 0) return
     log.error({ table, rows, days: days.length }, 'rows came for days without a partition: it is made now')
-    for (const { day } of days) await makePartition(database.work, table, day)
+    await eachPastFailures(days, ({ day }) => makePartition(database.work, table, day), signal)
   }
+  return eachPastFailures(partitionedTables, ofTable, signal)
 }
 
-/** Drops what is older than the log is kept. Attempts stay with the deliveries of their day and earlier ones that still wait. */
+/** Drops what is older than the log is kept. Attempts stay with the deliveries of their day and earlier ones that are there yet. */
 async function dropOld({ database, log }: JobParts, before: Date, signal: AbortSignal): Promise<void> {
   const old = (await listPartitions(database.work)).filter(({ until }) => until <= before.getTime())
-  const drop = async (partition: Partition): Promise<boolean> => {
-    if (signal.aborted) return false
-    const isGone = await dropPartition(database.work, partition)
-    if (isGone) log.info({ partition: partition.name }, 'a partition was dropped by age')
-    return isGone
+  const isDelivery = ({ table }: Partition) => table === 'deliveries'
+  const deliveriesFirst = old.toSorted((a, b) => Number(isDelivery(b)) - Number(isDelivery(a)))
+  const kept = new Set(old.filter(isDelivery))
+  const drop = async (partition: Partition): Promise<void> => {
+    const isNeeded = [...kept].some(({ from }) => (from ?? 0) < partition.until)
+    if (partition.table === 'attempts' && isNeeded) return
+    if (!(await dropPartition(database.work, partition))) return
+    kept.delete(partition)
+    log.info({ partition: partition.name }, 'a partition was dropped by age')
   }
-  let firstKept = Number.POSITIVE_INFINITY
-  for (const partition of old.filter(({ table }) => table === 'deliveries')) {
-    if (!(await drop(partition))) firstKept = Math.min(firstKept, partition.from ?? 0)
-  }
-  for (const partition of old) {
-    const isDone = partition.table === 'deliveries' || (partition.table === 'attempts' && partition.until > firstKept)
-    if (!isDone) await drop(partition)
-  }
+  await eachPastFailures(deliveriesFirst, drop, signal)
 }
 
 async function emptyOld({ database, log }: JobParts, before: Date, signal: AbortSignal): Promise<void> {
   const partitions = await listPartitions(database.work)
-  for (const partition of partitions) {
-    if (partition.isEmptied || (partition.from ?? 0) >= before.getTime() || signal.aborted) continue
+  const old = partitions.filter(({ isEmptied, from }) => !isEmptied && (from ?? 0) < before.getTime())
+  const empty = async (partition: Partition): Promise<void> => {
     const rows = await emptyPayloads(database.work, partition, before, signal)
     if (rows > 0) log.info({ partition: partition.name, rows }, 'payloads were emptied by age')
   }
+  await eachPastFailures(old, empty, signal)
 }
 
 /** Passes until there is nothing left to do. */

@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
 import { dayMs, dayOf, firstIdAt, nameOfDay, timeOfId } from '../domain/day.ts'
 import { storing } from './database.ts'
+import { eachPastFailures } from './past-failures.ts'
 
 /** Tables that are partitioned by the day of their rows' ids. Each has a default partition besides, `<table>_default`, for rows of no other. */
 export const partitionedTables = ['exchanges', 'deliveries', 'attempts'] as const
@@ -86,13 +87,23 @@ function covers(partitions: readonly Partition[], table: PartitionedTable, day: 
   return partitions.some((p) => p.table === table && (p.from ?? day) <= day && day < p.until)
 }
 
-/** Makes the partitions from the day of `now` to so many days later where they are missing. Throws StorageError. */
+/**
+ * Makes the partitions from the day of `now` to so many days later where they are missing. Days whose rows wait in the default partition come
+ * last: to move them takes long, and may fail. Who fails holds up no other. Throws StorageError.
+ */
 export async function makePartitionsAhead(sql: postgres.Sql, now: Date, days: number): Promise<void> {
   const there = await listPartitions(sql)
-  for (let ahead = 0; ahead <= days; ahead++) {
-    const day = dayOf(now.getTime()) + ahead * dayMs
-    for (const table of partitionedTables) if (!covers(there, table, day)) await makePartition(sql, table, day)
+  const ahead = Array.from({ length: days + 1 }, (_, n) => dayOf(now.getTime()) + n * dayMs)
+  const missing = ahead.flatMap((day) =>
+    partitionedTables.filter((table) => !covers(there, table, day)).map((table) => ({ table, day })),
+  )
+  const waiting = new Set<string>()
+  for (const table of new Set(missing.map((one) => one.table))) {
+    for (const { day } of await defaultRows(sql, table)) waiting.add(`${table} ${day}`)
   }
+  const isWaiting = ({ table, day }: (typeof missing)[number]) => waiting.has(`${table} ${day}`)
+  const inOrder = missing.toSorted((a, b) => Number(isWaiting(a)) - Number(isWaiting(b)))
+  await eachPastFailures(inOrder, ({ table, day }) => makePartition(sql, table, day))
 }
 
 /** Drops a partition with its rows; not one in which deliveries wait. Returns whether it is gone. Throws StorageError. */

@@ -5,7 +5,12 @@ import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { createJobs } from '../../../src/maintenance/jobs.ts'
 import { createLog } from '../../../src/ops/logger.ts'
 import type { Database } from '../../../src/storage/database.ts'
-import { listPartitions, makePartition, makePartitionsAhead } from '../../../src/storage/partitions.ts'
+import {
+  listPartitions,
+  makePartition,
+  makePartitionsAhead,
+  partitionedTables,
+} from '../../../src/storage/partitions.ts'
 import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
 import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 
@@ -27,6 +32,12 @@ afterEach(async () => {
 const namesOf = async (table: string) =>
   (await listPartitions(sql)).filter((partition) => partition.table === table).map(({ name }) => name)
 const named = (table: string, ...days: number[]) => days.map((day) => `${table}_${nameOfDay(today + day * dayMs)}`)
+/** Reads a table and goes on with it for as long as `work` lasts: nobody can have it whole meanwhile. */
+const whileRead = (table: string, work: () => Promise<unknown>) =>
+  sql.begin(async (tx) => {
+    await tx`select from ${tx(table)} limit 1`
+    await work()
+  })
 const countOf = async (table: string) => (await sql`select count(*)::int as n from ${sql(table)}`)[0]?.n
 
 /** Runs one job once, as on a day so far from now; the database's clock says the same unless it has its own. */
@@ -76,6 +87,25 @@ describe('partitions', () => {
     }
   })
 
+  it('are made first where no rows wait for them', async () => {
+    await insertExchange(sql, workspaceId, { at: at(5) })
+    await run('make_partitions', 5)
+    const rows = await sql`
+      select relname as name from pg_class where relname = any(${named('exchanges', 5, 6, 7, 8)}) and relkind = 'r' order by oid`
+    expect(rows.map(({ name }) => name)).toEqual(named('exchanges', 6, 7, 8, 5))
+    expect(await countOf(named('exchanges', 5)[0] ?? '')).toBe(1)
+  })
+
+  it('are made of other tables where one cannot be had', async () => {
+    await whileRead('exchanges_default', () =>
+      expect(run('make_partitions', 5)).rejects.toMatchObject({ sqlState: '55P03' }),
+    )
+    expect(await namesOf('exchanges')).toEqual(named('exchanges', 0, 1, 2))
+    for (const table of ['deliveries', 'attempts']) {
+      expect(await namesOf(table)).toEqual(named(table, 0, 1, 2, 5, 6, 7, 8))
+    }
+  })
+
   it('are made by many at once, and none fails', async () => {
     const makers = Array.from({ length: 4 }, () => postgres(opened.made.url, { max: 1 }))
     await Promise.all(makers.map((maker) => makePartitionsAhead(maker, at(10), 3)))
@@ -122,7 +152,30 @@ describe('rows in the default partition', () => {
   })
 })
 
+describe('rows in a default partition that cannot be had', () => {
+  it('hold up no other table', async () => {
+    await insertExchange(sql, workspaceId, { at: at(5) })
+    await insertAttempt(sql, workspaceId, { at: at(5), deliveryId: newUuid() })
+    await whileRead('exchanges_default', () =>
+      expect(run('default_partitions')).rejects.toMatchObject({ sqlState: '55P03' }),
+    )
+    expect([await countOf('exchanges_default'), await countOf('attempts_default')]).toEqual([1, 0])
+  })
+})
+
 describe('old partitions', () => {
+  it('hold up no other where one cannot be had, and keep the attempts of its day and later', async () => {
+    for (const table of partitionedTables) {
+      for (const days of [-35, -34, -33]) await makePartition(database.work, table, today + days * dayMs)
+    }
+    await whileRead(named('deliveries', -34)[0] ?? '', () =>
+      expect(run('drop_partitions')).rejects.toMatchObject({ sqlState: '55P03' }),
+    )
+    expect(await namesOf('deliveries')).toEqual(named('deliveries', -34, 0, 1, 2))
+    expect(await namesOf('attempts')).toEqual(named('attempts', -34, -33, 0, 1, 2))
+    expect(await namesOf('exchanges')).toEqual(named('exchanges', 0, 1, 2))
+  })
+
   it('are dropped once their youngest row can be older than the log is kept, no sooner', async () => {
     for (const days of [-32, -31, -30, -29]) await makePartition(database.work, 'exchanges', today + days * dayMs)
     await insertExchange(sql, workspaceId, { at: at(-31) })

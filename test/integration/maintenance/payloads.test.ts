@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { dayMs, dayOf } from '../../../src/domain/day.ts'
+import { dayMs, dayOf, nameOfDay } from '../../../src/domain/day.ts'
 import { newWorkspaceId, type WorkspaceId } from '../../../src/domain/ids.ts'
 import { createJobs } from '../../../src/maintenance/jobs.ts'
 import { createLog } from '../../../src/ops/logger.ts'
@@ -95,6 +95,17 @@ it('takes more rows than go at once, of several workspaces', async () => {
     from generate_series(1, 2500) i`
   expect(await emptyPayloads()).toEqual([2500])
   expect(await idsWith('exchanges', 'answer is not null')).toEqual([])
+})
+
+it('goes on past a day that fails', async () => {
+  const ids = [
+    await insertExchange(sql, workspaceId, { at: at(-9) }),
+    await insertExchange(sql, workspaceId, { at: at(-8) }),
+  ]
+  const first = `exchanges_${nameOfDay(at(-9).getTime())}`
+  await sql`alter table ${sql(first)} add constraint full_for_ever check (answer is not null)`
+  await expect(emptyPayloads()).rejects.toMatchObject({ sqlState: '23514' })
+  expect(await idsWith('exchanges', 'answer is not null')).toEqual(ids.slice(0, 1))
 })
 
 it('does not look again into days that are done; a restart knows them too', async () => {
