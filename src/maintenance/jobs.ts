@@ -50,7 +50,7 @@ const expungeAgainMs = hour
 
 /** Partitions of the coming days, made where they are missing; every process does it once before it listens. */
 export async function preparePartitions({ database, now = () => new Date() }: JobParts): Promise<void> {
-  await makePartitionsAhead(database.work, now(), daysAhead)
+  await database.onOwnConnection((sql) => makePartitionsAhead(sql, now(), daysAhead))
 }
 
 /** All that one process does for all (contract.md §2 retention, §4 expiry, §7). */
@@ -125,7 +125,7 @@ function emptyDefaults({ database, log, metrics }: JobParts, signal: AbortSignal
     metrics.defaultPartitionRows(table, rows)
     if (rows === 0) return
     log.error({ table, rows, days: days.length }, 'rows came for days without a partition: it is made now')
-    await eachPastFailures(days, ({ day }) => makePartition(database.work, table, day), signal)
+    await database.onOwnConnection((sql) => eachPastFailures(days, ({ day }) => makePartition(sql, table, day), signal))
   }
   return eachPastFailures(partitionedTables, ofTable, signal)
 }

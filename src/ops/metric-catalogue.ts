@@ -223,7 +223,7 @@ export const catalogue = {
     name: 'relevo_default_partition_rows',
     type: 'gauge',
     owner: 'maintenance',
-    help: 'Rows for whose day there is no partition, by table; told by the process that does the maintenance',
+    help: 'Rows for whose day there is no partition, by table, counted up to 10,000; told by the process that does the maintenance',
     merged: 'max',
     labels: { table: ['exchanges', 'deliveries', 'attempts'] },
   },

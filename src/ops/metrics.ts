@@ -67,8 +67,8 @@ export interface Load {
   readonly loopDelayMs: number
 }
 
-/** What another process may measure from now on is not told by this one for ever: twice as long, and more, as it goes unmeasured, ms. */
-const measuredForMs = { queue: 60_000, defaultPartitions: 150_000 }
+/** What another process may measure from now on is not told by this one for ever: twice as long, and more, as it goes unmeasured, ms. Rows take up to 10 min to be moved. */
+const measuredForMs = { queue: 60_000, defaultPartitions: 900_000 }
 
 /** A registry of its own for each app, so that two in one process (tests) do not meet. */
 export function createMetrics(now: () => number = () => performance.now()): Metrics {

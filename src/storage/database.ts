@@ -40,6 +40,8 @@ export interface Database extends Queryable {
    * never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again.
    */
   renew(): void
+  /** Runs `work` on a connection of its own, which `renew` does not cut after its seconds: for what may take minutes. */
+  onOwnConnection<T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T>
   /** Connects the pools of the exchange path, so that the first exchanges need not. Never throws. */
   warm(): Promise<void>
   close(): Promise<void>
@@ -68,6 +70,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   let pools = openPools(options, primary)
   let renewedAt = performance.now()
   const ending = new Set<Promise<void>>()
+  const own = new Set<postgres.Sql>()
   const end = ({ sql, reads, work, apiClient }: Pools): Promise<void> => {
     const clients = [sql, reads, work, apiClient]
     const ended = Promise.all(clients.map((client) => client.end({ timeout: endSeconds }))).then(() => {
@@ -98,6 +101,16 @@ export function openDatabase(options: DatabaseOptions): Database {
       void end(pools)
       pools = openPools(options, primary)
     },
+    async onOwnConnection(work) {
+      const client = openPool(options, primary, 1)
+      own.add(client)
+      try {
+        return await work(client)
+      } finally {
+        own.delete(client)
+        await client.end({ timeout: endSeconds })
+      }
+    },
     warm: async () => {
       const { sql, reads } = pools
       const clients = [sql, reads].flatMap((client) => Array<postgres.Sql>(exchangeConnections).fill(client))
@@ -107,7 +120,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     close: async () => {
       renewedAt = Number.POSITIVE_INFINITY
       void end(pools)
-      await Promise.all(ending)
+      await Promise.all([...ending, ...[...own].map((client) => client.end({ timeout: endSeconds }))])
     },
   }
 }

@@ -1,16 +1,17 @@
 import postgres from 'postgres'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { dayMs, dayOf, nameOfDay } from '../../../src/domain/day.ts'
 import { newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
 import { createJobs } from '../../../src/maintenance/jobs.ts'
 import { createLog } from '../../../src/ops/logger.ts'
-import type { Database } from '../../../src/storage/database.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import {
   listPartitions,
   makePartition,
   makePartitionsAhead,
   partitionedTables,
 } from '../../../src/storage/partitions.ts'
+import { waitForLocks } from '../../support/locks.ts'
 import { insertAttempt, insertDelivery, insertExchange } from '../../support/log-rows.ts'
 import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
 
@@ -133,6 +134,9 @@ describe('partitions', () => {
   })
 })
 
+/** Those that change partitions take turns. */
+const turn = (tx: postgres.ISql) => tx`select pg_advisory_xact_lock(${0x72_6c_76_70})`
+
 describe('rows in the default partition', () => {
   it('are told of, and moved into the partition of their day', async () => {
     expect((await run('default_partitions')).gauge).toEqual({ exchanges: 0, deliveries: 0, attempts: 0 })
@@ -149,6 +153,51 @@ describe('rows in the default partition', () => {
     expect(await countOf(named('exchanges', -3)[0] ?? '')).toBe(2)
     expect((await sql`select id from exchanges order by id`).map(({ id }) => id)).toEqual(ids)
     expect(await run('default_partitions')).toMatchObject({ gauge: { exchanges: 0 }, lines: [] })
+  })
+
+  it('are counted up to 10,000, and moved however many there are', async () => {
+    const firstPart = at(5).getTime().toString(16).padStart(12, '0').replace(/^.{8}/, '$&-')
+    await sql`insert into exchanges (workspace_id, id, created_at, waba_id)
+      select ${workspaceId}, overlay(gen_random_uuid()::text placing ${firstPart} from 1 for 13)::uuid, now(), '1'
+      from generate_series(1, 10001)`
+    const { lines, gauge } = await run('default_partitions')
+    expect(gauge).toMatchObject({ exchanges: 10_000 })
+    expect(lines).toMatchObject([{ rows: 10_000, days: 1 }])
+    expect(await countOf(named('exchanges', 5)[0] ?? '')).toBe(10_001)
+  })
+
+  it('are moved to the end though pools are renewed meanwhile', async () => {
+    await insertExchange(sql, workspaceId, { at: at(5) })
+    let moving: Promise<unknown> = Promise.resolve()
+    await sql.begin(async (tx) => {
+      await turn(tx)
+      moving = run('default_partitions')
+      const inPool = turn(database.work).catch(({ code }) => code)
+      await waitForLocks(sql, 2)
+      const muchLater = performance.now() + 60_000
+      const clock = vi.spyOn(performance, 'now').mockReturnValue(muchLater)
+      database.renew()
+      clock.mockRestore()
+      // Pools that are renewed have some seconds to finish what is under way.
+      expect(await inPool).toBe('CONNECTION_DESTROYED')
+    })
+    await moving
+    expect(await countOf(named('exchanges', 5)[0] ?? '')).toBe(1)
+  })
+
+  it('hold up no end of the process while they are moved', async () => {
+    await insertExchange(sql, workspaceId, { at: at(5) })
+    const ended = openDatabase(opened.made.settings)
+    let moving: Promise<unknown> = Promise.resolve()
+    await sql.begin(async (tx) => {
+      await turn(tx)
+      moving = ended.onOwnConnection((own) => makePartition(own, 'exchanges', today + 5 * dayMs))
+      moving.catch(() => undefined)
+      await waitForLocks(sql, 1)
+      await ended.close()
+    })
+    await expect(moving).rejects.toMatchObject({ sqlState: expect.stringMatching(/^CONNECTION_/) })
+    expect(await countOf('exchanges_default')).toBe(1)
   })
 })
 
