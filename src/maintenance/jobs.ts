@@ -56,6 +56,8 @@ export async function preparePartitions({ database, now = () => new Date() }: Jo
 /** All that one process does for all (contract.md §2 retention, §4 expiry, §7). */
 export function createJobs(parts: JobParts): Job[] {
   const { database, log, metrics, payloadDays, logDays } = parts
+  /** Of partitions whose day is not over: before when this process has emptied all. Whoever is elected next begins anew. */
+  const emptiedBefore = new Map<string, Date>()
   const msAgo = async (ms: number) => new Date((await soundNow(parts)).getTime() - ms)
   return [
     { name: 'make_partitions', everyMs: hour, run: () => preparePartitions(parts) },
@@ -68,7 +70,7 @@ export function createJobs(parts: JobParts): Job[] {
     {
       name: 'empty_payloads',
       everyMs: hour,
-      run: async (signal) => emptyOld(parts, await msAgo(payloadDays * dayMs), signal),
+      run: async (signal) => emptyOld(parts, await msAgo(payloadDays * dayMs), emptiedBefore, signal),
     },
     {
       name: 'delete_old_rows',
@@ -146,12 +148,20 @@ async function dropOld({ database, log }: JobParts, before: Date, signal: AbortS
   await eachPastFailures(deliveriesFirst, drop, signal)
 }
 
-async function emptyOld({ database, log }: JobParts, before: Date, signal: AbortSignal): Promise<void> {
+async function emptyOld(
+  { database, log }: JobParts,
+  before: Date,
+  emptiedBefore: Map<string, Date>,
+  signal: AbortSignal,
+): Promise<void> {
   const partitions = await listPartitions(database.work)
   const old = partitions.filter(({ isEmptied, from }) => !isEmptied && (from ?? 0) < before.getTime())
   const empty = async (partition: Partition): Promise<void> => {
-    const rows = await emptyPayloads(database.work, partition, before, signal)
-    if (rows > 0) log.info({ partition: partition.name, rows }, 'payloads were emptied by age')
+    const { name, until } = partition
+    const rows = await emptyPayloads(database.work, partition, before, signal, emptiedBefore.get(name))
+    if (until <= before.getTime()) emptiedBefore.delete(name)
+    else if (!signal.aborted) emptiedBefore.set(name, before)
+    if (rows > 0) log.info({ partition: name, rows }, 'payloads were emptied by age')
   }
   await eachPastFailures(old, empty, signal)
 }

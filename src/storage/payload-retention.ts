@@ -6,6 +6,8 @@ import { noteEmptied, type Partition, type PartitionedTable } from './partitions
 
 /** A few thousand rows with their old payloads: some tens of milliseconds. */
 const chunkRows = 1000
+/** Rows that one look reads, most of which may be emptied already. */
+const lookRows = 5000
 
 interface Payloads {
   readonly columns: readonly string[]
@@ -21,27 +23,45 @@ const payloads: Readonly<Record<PartitionedTable, Payloads>> = {
   attempts: { columns: ['response_headers', 'response_body'], stays: 'false' },
 }
 
-/** Empties a partition's payloads of before `before`, in small steps, until `signal`. Returns of how many rows. Throws StorageError. */
+/**
+ * Empties a partition's payloads of before `before`, in small steps, until `signal`; only those from `doneBefore` on, of before which a pass has
+ * emptied all, until its day is over: then what came late or waited is looked for too. Returns of how many rows. Throws StorageError.
+ */
 export async function emptyPayloads(
   sql: postgres.Sql,
   partition: Partition,
   before: Date,
   signal: AbortSignal,
+  doneBefore: Date | null = null,
 ): Promise<number> {
-  let after = { workspace_id: '', id: firstIdAt(0) }
+  const note = () => noteEmptied(sql, partition, (tx) => isEmpty(tx, partition))
+  const emptied = await emptyBetween(sql, partition, doneBefore, before, signal)
+  if (signal.aborted || partition.until > before.getTime()) return emptied
+  if ((await note()) || doneBefore === null) return emptied
+  const late = await emptyBetween(sql, partition, null, before, signal)
+  if (late > 0 && !signal.aborted) await note()
+  return emptied + late
+}
+
+async function emptyBetween(
+  sql: postgres.Sql,
+  partition: Partition,
+  from: Date | null,
+  until: Date,
+  signal: AbortSignal,
+): Promise<number> {
+  const ids = { from: firstIdAt(from?.getTime() ?? 0), until: firstIdAt(until.getTime()) }
+  let after: Key | undefined = { workspace_id: '', id: firstIdAt(0) }
   let emptied = 0
-  while (!signal.aborted) {
+  while (after !== undefined && !signal.aborted) {
     const startedAt = performance.now()
-    const keys = await nextKeys(sql, partition, firstIdAt(before.getTime()), after)
-    const last = keys.at(-1)
-    if (last !== undefined) emptied += await emptyRows(sql, partition, keys)
-    if (last === undefined || keys.length < chunkRows) {
-      if (partition.until <= before.getTime()) await noteEmptied(sql, partition, (tx) => isEmpty(tx, partition))
-      return emptied
+    const { due, last }: Look = await look(sql, partition, ids, after)
+    for (let n = 0; n < due.length; n += chunkRows) {
+      emptied += await emptyRows(sql, partition, due.slice(n, n + chunkRows))
     }
     after = last
     // Half of the time is for others.
-    await delay(performance.now() - startedAt)
+    if (after !== undefined) await delay(performance.now() - startedAt)
   }
   return emptied
 }
@@ -51,25 +71,39 @@ interface Key {
   readonly id: string
 }
 
+interface Look {
+  readonly due: readonly Key[]
+  /** Where it ended. Undefined: there are no more rows. */
+  readonly last: Key | undefined
+}
+
 /** Along the primary key, so that a whole pass reads each row once. */
-function nextKeys(sql: postgres.Sql, { table, name }: Partition, beforeId: string, after: Key): Promise<Key[]> {
+function look(
+  sql: postgres.Sql,
+  { table, name }: Partition,
+  ids: { readonly from: string; readonly until: string },
+  after: Key,
+): Promise<Look> {
   const { stays } = payloads[table]
   return storing(
     'look for payloads',
     async () => {
-      const rows = await sql<{ workspace_id: string; id: string }[]>`
-      select workspace_id, id from ${sql(name)}
-      where (workspace_id, id) > (${after.workspace_id}, ${after.id}) and id < ${beforeId}
-        and (${sql.unsafe(isHeld(table))}) and not (${sql.unsafe(stays)})
-      order by workspace_id, id limit ${chunkRows}`
-      return [...rows]
+      const rows = await sql<(Key & { is_due: boolean })[]>`
+      with looked_at as materialized (
+        select workspace_id, id, (${sql.unsafe(isHeld(table))}) and not (${sql.unsafe(stays)}) as is_due from ${sql(name)}
+        where (workspace_id, id) > (${after.workspace_id}, ${after.id}) and id >= ${ids.from} and id < ${ids.until}
+        order by workspace_id, id limit ${lookRows})
+      select workspace_id, id, true as is_due from looked_at where is_due
+      union all (select workspace_id, id, false from looked_at order by workspace_id, id offset ${lookRows - 1})`
+      const due = rows.filter(({ is_due }) => is_due)
+      return { due, last: rows.find(({ is_due }) => !is_due) }
     },
-    passMs,
+    lookMs,
   )
 }
 
-/** Past rows that were emptied in earlier passes a step may have to read the whole partition, ms. */
-const passMs = 600_000
+/** Rows of other times are passed over in the index: of a day's, for minutes perhaps, ms. */
+const lookMs = 600_000
 
 function emptyRows(sql: postgres.Sql, { table, name }: Partition, keys: readonly Key[]): Promise<number> {
   const { columns, stays } = payloads[table]

@@ -34,16 +34,23 @@ afterEach(async () => {
   await made.drop()
 })
 
-/** Empties payloads once, as on a day so far from now. Returns the partitions in which it found some. */
-async function emptyPayloads(days = 0, logDays = 30, payloadDays = 7): Promise<unknown[]> {
+/** One process, which empties payloads as on the day so far from now. Returns the rows of the partitions in which it found some. */
+function emptier(logDays = 30, payloadDays = 7): (days?: number) => Promise<unknown[]> {
   const lines: Record<string, unknown>[] = []
   const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
   const metrics = { defaultPartitionRows: () => undefined, queueMeasured: () => undefined }
+  let days = 0
   const clocks = { now: () => at(days), databaseNow: async () => at(days) }
   const jobs = createJobs({ database, log, metrics, payloadDays, logDays, ...clocks })
-  await jobs.find(({ name }) => name === 'empty_payloads')?.run(new AbortController().signal)
-  return lines.map(({ rows }) => rows)
+  return async (now = 0) => {
+    days = now
+    await jobs.find(({ name }) => name === 'empty_payloads')?.run(new AbortController().signal)
+    return lines.splice(0).map(({ rows }) => rows)
+  }
 }
+
+/** A process that was just elected. */
+const emptyPayloads = (days = 0, logDays = 30, payloadDays = 7) => emptier(logDays, payloadDays)(days)
 
 const idsWith = async (table: string, payload: string) =>
   (await sql`select id from ${sql(table)} where ${sql.unsafe(payload)} order by id`).map(({ id }) => id)
@@ -89,11 +96,12 @@ it('a delivery that waits keeps its payload until it ended', async () => {
   expect(await idsWith('deliveries', 'envelope is not null')).toEqual(waiting.slice(1))
 })
 
-it('takes more rows than go at once, of several workspaces', async () => {
+it('takes more rows than go at once, of several workspaces, past those that have no payload', async () => {
   await sql`insert into exchanges (workspace_id, id, created_at, waba_id, answer)
-    select 'ws_' || i % 3, overlay(gen_random_uuid()::text placing ${firstPartOf(at(-9))} from 1 for 13)::uuid, now(), '1', 'a'
-    from generate_series(1, 2500) i`
-  expect(await emptyPayloads()).toEqual([2500])
+    select 'ws_' || i % 3, overlay(gen_random_uuid()::text placing ${firstPartOf(at(-9))} from 1 for 13)::uuid, now(), '1',
+      case when i % 3 <> 1 then 'a'::bytea end
+    from generate_series(1, 18000) i`
+  expect(await emptyPayloads()).toEqual([12_000])
   expect(await idsWith('exchanges', 'answer is not null')).toEqual([])
 })
 
@@ -117,6 +125,23 @@ it('does not look again into days that are done; a restart knows them too', asyn
   await sql`update exchanges set answer = 'x'`
   expect(await emptyPayloads()).toEqual([])
   await emptyPayloads(1)
+  expect(await notes()).toBe(12)
+})
+
+it('looks once at the rows of a day, as they grow old, and at all of them again when it is over', async () => {
+  const ids: string[] = []
+  for (const hours of [-1, 0, 1]) ids.push(await insertExchange(sql, workspaceId, { at: at(-7 + hours / 24) }))
+  const empty = emptier()
+  expect(await empty()).toEqual([1])
+  // Written past all that notices, as a row out of a spool may be.
+  await sql`update exchanges set answer = 'x' where id = ${ids[0] ?? ''}`
+  expect(await empty(1 / 24)).toEqual([1])
+  expect(await idsWith('exchanges', 'answer is not null')).toEqual([ids[0], ids[2]])
+  // Another process looks at all of them, and so does this one when there are no more to come.
+  expect(await emptyPayloads(1 / 24)).toEqual([1])
+  await sql`update exchanges set answer = 'x' where id = ${ids[0] ?? ''}`
+  expect(await empty(1)).toEqual([2])
+  expect(await idsWith('exchanges', 'answer is not null')).toEqual([])
   expect(await notes()).toBe(12)
 })
 
