@@ -3,6 +3,7 @@ import { firstIdAt } from '../domain/day.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Queryable, storing, type Transaction, transaction } from './database.ts'
 import { count, emptyDeliveries, emptyDelivery, emptyExchange } from './expunge.ts'
+import { eachPastFailures } from './past-failures.ts'
 import { expungeSlackMs } from './tombstones.ts'
 
 /** How long before an expunge a row that was then on its way can have been made. Older ones come out of spools, which look themselves. */
@@ -11,8 +12,10 @@ const madeBeforeMs = 600_000
 const madeAfterMs = 200_000
 /** Of one statement. */
 const pageTombstones = 5000
-/** Of a busy workspace as many minutes' rows are read as tombstones of one page are apart, ms. */
-const passMs = 60_000
+/** What is looked for together lies no further apart, ms: of a busy workspace all rows between are read. */
+const spanMs = 3_600_000
+/** For one such look, ms. */
+const lookMs = 60_000
 
 interface Tombstone extends Record<string, unknown> {
   readonly workspace_id: WorkspaceId
@@ -25,24 +28,51 @@ interface Tombstone extends Record<string, unknown> {
 
 /**
  * Empties rows that were on their way to the database when their person was expunged, for all who were expunged since `since`, the latest
- * first. Repeatable. Returns how many rows it found. Throws StorageError.
+ * first. Repeatable. Returns how many rows it found. Who fails holds up no other. Throws StorageError.
  */
 export async function expungeAgain(queryable: Queryable, since: Date, signal: AbortSignal): Promise<number> {
   let found = 0
+  const empty = async ({ workspaceId, kind, tombstones }: Together) => {
+    const emptyRows = kind === 'client' ? ofClients : ofTokens
+    found += await transaction(queryable, 'expunge again', (tx) => emptyRows(tx, workspaceId, tombstones), lookMs)
+  }
+  await eachPastFailures(togetherSince(queryable, since), empty, signal)
+  return found
+}
+
+/** Whose rows are looked for by one statement. */
+interface Together {
+  readonly workspaceId: WorkspaceId
+  readonly kind: Tombstone['kind']
+  readonly tombstones: readonly Tombstone[]
+}
+
+async function* togetherSince(queryable: Queryable, since: Date): AsyncGenerator<Together> {
   let last: Tombstone | undefined
   do {
     const page = await tombstonesSince(queryable, since, last)
-    for (const [workspaceId, tombstones] of Map.groupBy(page, ({ workspace_id }) => workspace_id)) {
-      for (const [kind, theirs] of Map.groupBy(tombstones, (tombstone) => tombstone.kind)) {
-        if (signal.aborted) return found
-        const empty = kind === 'client' ? ofClients : ofTokens
-        found += await transaction(queryable, 'expunge again', (tx) => empty(tx, workspaceId, theirs), passMs)
+    for (const [workspaceId, ofWorkspace] of Map.groupBy(page, ({ workspace_id }) => workspace_id)) {
+      for (const [kind, ofKind] of Map.groupBy(ofWorkspace, (tombstone) => tombstone.kind)) {
+        for (const tombstones of spansOf(ofKind)) yield { workspaceId, kind, tombstones }
       }
     }
     last = page.length < pageTombstones ? undefined : page.at(-1)
   } while (last !== undefined)
-  return found
 }
+
+/** Of tombstones, the latest first. */
+function spansOf(tombstones: readonly Tombstone[]): Tombstone[][] {
+  const spans: Tombstone[][] = []
+  for (const tombstone of tombstones) {
+    const span = spans.at(-1)
+    const isNear = span?.[0] !== undefined && timeOf(span[0]) - timeOf(tombstone) <= spanMs
+    if (isNear) span.push(tombstone)
+    else spans.push([tombstone])
+  }
+  return spans
+}
+
+const timeOf = ({ expunged_at }: Tombstone) => new Date(expunged_at).getTime()
 
 function tombstonesSince(queryable: Queryable, since: Date, last: Tombstone | undefined): Promise<Tombstone[]> {
   const afterLast =
@@ -60,7 +90,7 @@ function tombstonesSince(queryable: Queryable, since: Date, last: Tombstone | un
 
 /** A client's id is known by its digest alone, so that only what was made at that time can be looked through. No id is used twice. */
 async function ofClients(tx: Transaction, workspaceId: WorkspaceId, tombstones: readonly Tombstone[]): Promise<number> {
-  const times = tombstones.map(({ expunged_at }) => new Date(expunged_at).getTime())
+  const times = tombstones.map(timeOf)
   const from = firstIdAt(Math.min(...times) - madeBeforeMs)
   const until = firstIdAt(Math.max(...times) + madeAfterMs)
   // Ids are ASCII: their bytes are their text's, and to say so is immutable, as Citus wants it of an update's condition.
@@ -76,7 +106,7 @@ async function ofClients(tx: Transaction, workspaceId: WorkspaceId, tombstones: 
  * have given the token to somebody else meanwhile. Of any age: a spool's rows without their client wait for no expunge's lock.
  */
 async function ofTokens(tx: Transaction, workspaceId: WorkspaceId, tombstones: readonly Tombstone[]): Promise<number> {
-  const untils = tombstones.map(({ expunged_at }) => new Date(new Date(expunged_at).getTime() + expungeSlackMs))
+  const untils = tombstones.map((tombstone) => new Date(timeOf(tombstone) + expungeSlackMs))
   const gone = sql`unnest(${digestsOf(tombstones)}::text[], ${sql.param(untils.map((until) => until.toISOString()))}::text[]::timestamptz[])
     as t(digest, until)`
   const theirs = sql`x.workspace_id = ${workspaceId} and x.flow_token_digest = decode(t.digest, 'hex') and x.client_id is null`

@@ -3,12 +3,12 @@
  * says so. Throws what the first that failed threw, when all others are done.
  */
 export async function eachPastFailures<Item>(
-  items: Iterable<Item>,
+  items: Iterable<Item> | AsyncIterable<Item>,
   step: (item: Item) => Promise<unknown>,
   signal?: AbortSignal,
 ): Promise<void> {
   const failures: unknown[] = []
-  for (const item of items) {
+  for await (const item of items) {
     if (signal?.aborted) break
     try {
       await step(item)

@@ -1,6 +1,7 @@
 import { and, eq, ne, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction, transaction } from './database.ts'
+import { eachPastFailures } from './past-failures.ts'
 import {
   attempts,
   deliveries,
@@ -51,7 +52,7 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
 
 /**
  * Removes rows that were on their way to the database when their workspace was deleted, of all that were since `since`: another process hears of it
- * up to 10 s later, and answers and writes until then. Repeatable. Returns how many rows it found. Throws StorageError.
+ * up to 10 s later, and answers and writes until then. Repeatable. Returns how many rows it found. Who fails holds up no other. Throws StorageError.
  */
 export async function deleteWorkspacesAgain(queryable: Queryable, since: Date, signal: AbortSignal): Promise<number> {
   const gone = await storing('read deleted workspaces', () =>
@@ -60,10 +61,10 @@ export async function deleteWorkspacesAgain(queryable: Queryable, since: Date, s
       where expunged_at > ${since.toISOString()}::timestamptz and kind = 'workspace'`),
   )
   let found = 0
-  for (const { workspace_id: id } of gone) {
-    if (signal.aborted) break
+  const remove = async ({ workspace_id: id }: (typeof gone)[number]) => {
     found += await transaction(queryable, 'delete rows again', (tx) => deleteRows(tx, id), stepMs)
   }
+  await eachPastFailures(gone, remove, signal)
   return found
 }
 

@@ -156,6 +156,36 @@ describe('rows that were on their way when their person was expunged', () => {
     expect(await again()).toBe(1)
   })
 
+  it('are looked for past a workspace that fails', async () => {
+    const expunged = [workspaceId, newWorkspaceId()]
+    for (const id of expunged) {
+      await sql`insert into expunges values (${id}, ${sha256(flowToken)}, 'flow_token', now())`
+      await insertExchange(sql, id, { at: secondAgo(), flowToken })
+    }
+    // The latest are looked for first.
+    await sql`update expunges set expunged_at = now() where workspace_id = ${workspaceId}`
+    await sql.unsafe(`
+      create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+      create trigger refuse before update on exchanges for each row when (old.workspace_id = '${workspaceId}') execute function refuse()`)
+    await expect(again()).rejects.toMatchObject({ sqlState: 'P0001' })
+    await sql`drop trigger refuse on exchanges`
+    const left =
+      await sql`select workspace_id from exchanges where workspace_id = any(${expunged}) and envelope is not null`
+    expect(left).toEqual([{ workspace_id: workspaceId }])
+    expect(await again()).toBe(1)
+  })
+
+  it('are looked for in an hour at a time, however long nobody did', async () => {
+    await expunge()
+    await sql`insert into expunges values (${workspaceId}, sha256('other'), 'client', now() - interval '50 hours')`
+    await sql`insert into expunges values (${workspaceId}, sha256(${clientId}), 'client', now() - interval '2 hours')
+      on conflict (workspace_id, kind, digest) do update set expunged_at = excluded.expunged_at`
+    await insertExchange(sql, workspaceId, { at: new Date(Date.now() - 2 * 3_600_000), clientId })
+    // Between the two, and so nobody's who was expunged.
+    await insertExchange(sql, workspaceId, { at: new Date(Date.now() - 25 * 3_600_000), clientId })
+    expect(await expungeAgain(database, new Date(Date.now() - 72 * 3_600_000), new AbortController().signal)).toBe(1)
+  })
+
   it('are looked for after every expunge, however many there were since', async () => {
     await expunge()
     await insertExchange(sql, workspaceId, { at: secondAgo(), flowToken })
