@@ -168,7 +168,8 @@ const variables = {
   LOG_RETENTION_DAYS: {
     check: whole(1, 3650),
     default: '30',
-    meaning: 'days until exchanges, deliveries and attempts are dropped, a whole day (UTC) at a time',
+    meaning:
+      'days until exchanges, deliveries and attempts are dropped, a whole day (UTC) at a time, and their statistics, after 6 days at the earliest',
   },
   OTEL_EXPORTER_OTLP_ENDPOINT: {
     check: httpUrl.optional(),

@@ -77,7 +77,8 @@ export const healthy: DeliveryHealth = { failingSince: null, failureWarnedAt: nu
 export type DeliveryResult = 'success' | 'failure' | 'gone' | 'neutral'
 
 const warnAfterMs = day
-const disableAfterMs = 5 * day
+/** A webhook whose deliveries fail for so long, and that answers no exchange meanwhile, is told of no more. */
+export const disableAfterMs = 5 * day
 
 /** A webhook's health after an attempt that ended at `at`, and what is to be done about it. */
 export function healthAfter(

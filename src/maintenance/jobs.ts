@@ -1,4 +1,5 @@
 import { dayMs } from '../domain/day.ts'
+import { disableAfterMs } from '../domain/delivery.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Database } from '../storage/database.ts'
@@ -43,6 +44,8 @@ const hour = 60 * minute
 const daysAhead = 3
 /** Meta repeats itself for 7 days: protocol.md 5.2. */
 const metaEventDays = 8
+/** Statistics hold no payload, and say whether a webhook answered in the days after which its deliveries would end. */
+const leastStatsMs = disableAfterMs + dayMs
 /** Up to so many deliveries are counted: some 20 ms, and by then the figure has said what it has to say. */
 const mostMeasured = 100_000
 /** How long an expunge and a workspace's deletion look for rows that were on their way then, as long as somebody does. */
@@ -83,7 +86,7 @@ export function createJobs(parts: JobParts): Job[] {
         await deleteOldRows(database.work, 'expunges', logBegin, signal)
         // Of processes that died: nobody is shown them after seconds.
         await deleteOldRows(database.work, 'webhook_breakers', await msAgo(hour), signal)
-        await deleteStatsBefore(database.work, logBegin, signal)
+        await deleteStatsBefore(database.work, await msAgo(Math.max(logDays * dayMs, leastStatsMs)), signal)
       },
     },
     {

@@ -42,7 +42,7 @@ const whileRead = (table: string, work: () => Promise<unknown>) =>
 const countOf = async (table: string) => (await sql`select count(*)::int as n from ${sql(table)}`)[0]?.n
 
 /** Runs one job once, as on a day so far from now; the database's clock says the same unless it has its own. */
-async function run(name: string, days = 0, clocks: 'agree' | 'differ' = 'agree') {
+async function run(name: string, days = 0, clocks: 'agree' | 'differ' = 'agree', logDays = 30) {
   const lines: Record<string, unknown>[] = []
   const gauge: Record<string, number> = {}
   const log = createLog('debug', { write: (line) => void lines.push(JSON.parse(line)) })
@@ -52,7 +52,7 @@ async function run(name: string, days = 0, clocks: 'agree' | 'differ' = 'agree')
   }
   const now = () => at(days)
   const agreeing = clocks === 'agree' ? { databaseNow: async () => at(days) } : {}
-  const jobs = createJobs({ database, log, metrics, payloadDays: 7, logDays: 30, now, ...agreeing })
+  const jobs = createJobs({ database, log, metrics, payloadDays: 7, logDays, now, ...agreeing })
   const job = jobs.find((candidate) => candidate.name === name)
   if (job === undefined) throw new Error(`no job is named ${name}`)
   await job.run(new AbortController().signal)
@@ -261,6 +261,17 @@ it('rows of what Meta told and of who was expunged go by age', async () => {
   }
   await run('delete_old_rows')
   expect([await countOf('meta_events'), await countOf('expunges')]).toEqual([1, 3])
+})
+
+it('statistics stay as long as the log, and in any case until a webhook that answers exchanges cannot be taken for dead', async () => {
+  const insertStats = (days: number) => sql`
+    insert into exchange_stats values (${workspaceId}, 5, ${at(days)}, '', 'wh_1', 'replied', 1, 0, '{}', '{}', '{}', '{}')`
+  for (const days of [-31, -29, -7, -5]) await insertStats(days)
+  const left = async () => (await sql`select starts_at from exchange_stats order by 1`).map((row) => row.starts_at)
+  await run('delete_old_rows')
+  expect(await left()).toEqual([-29, -7, -5].map(at))
+  await run('delete_old_rows', 0, 'agree', 1)
+  expect(await left()).toEqual([at(-5)])
 })
 
 it('nothing that is not old yet is taken by a process whose clock leapt ahead', async () => {
