@@ -169,7 +169,7 @@ const variables = {
     check: whole(1, 3650),
     default: '30',
     meaning:
-      'days until exchanges, deliveries and attempts are dropped, a whole day (UTC) at a time, and their statistics, after 6 days at the earliest',
+      'days until exchanges, deliveries and attempts are dropped, a whole day (UTC) at a time, and their statistics, after 6 days at the earliest; more than 130 need more locks of the database: database.md',
   },
   OTEL_EXPORTER_OTLP_ENDPOINT: {
     check: httpUrl.optional(),

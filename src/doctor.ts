@@ -62,7 +62,7 @@ export async function examine(config: AppConfig, { ca }: ExamineOptions = {}): P
     const publicUrl = new URL(config.PUBLIC_URL ?? listenerUrl(config))
     const { finding: reached, answer } = await checkReachable(publicUrl)
     const certificate = await checkTls(publicUrl, { ca })
-    const stored = await checkDatabase(database)
+    const stored = await checkDatabase(database, config.LOG_RETENTION_DAYS)
     const clock = checkClock([...clockOf(answer), ...(stored.clock === null ? [] : [stored.clock])])
     const spool = await checkSpool(config.DATA_DIR)
     const ofWabas = stored.isUsable

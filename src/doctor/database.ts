@@ -1,7 +1,8 @@
 import { Queue } from '../events/queue.ts'
 import { type Database, StorageError } from '../storage/database.ts'
 import { countPendingMigrations } from '../storage/migrate.ts'
-import { serverFacts } from '../storage/server-facts.ts'
+import { locksOfDay } from '../storage/partitions.ts'
+import { type ServerFacts, serverFacts } from '../storage/server-facts.ts'
 import type { SeenClock } from './clock.ts'
 import { type Finding, findingsOf } from './finding.ts'
 
@@ -17,11 +18,12 @@ export interface DatabaseChecked {
   readonly isUsable: boolean
 }
 
-/** Whether the database is there, fit, and what this release needs. Never throws what the database does. */
-export async function checkDatabase(database: Database): Promise<DatabaseChecked> {
+/** Whether the database is there, fit for a log of so many days, and what this release needs. Never throws what the database does. */
+export async function checkDatabase(database: Database, logDays: number): Promise<DatabaseChecked> {
   const started = performance.now()
   try {
-    const { version, major, isStandby, now } = await serverFacts(database.sql)
+    const facts = await serverFacts(database.sql)
+    const { version, major, isStandby, now } = facts
     const ours = Date.now()
     const took = performance.now() - started
     const clock = { of: 'the database', theirs: now, ours }
@@ -30,7 +32,12 @@ export async function checkDatabase(database: Database): Promise<DatabaseChecked
       ? server.fail(`${seen}, is a standby`, 'name the primary in DATABASE_URL, or all hosts of the cluster')
       : major < oldestMajor
         ? server.warn(seen, `Relevo is tested from PostgreSQL ${oldestMajor} on: upgrade it`)
-        : server.ok(seen)
+        : hasTooFewLocks(facts, logDays)
+          ? server.warn(
+              `${seen}, max_locks_per_transaction of ${facts.locksPerSession}`,
+              `too few for LOG_RETENTION_DAYS of ${logDays}: set it to ${3 * logDays} and restart the server (docs/database.md)`,
+            )
+          : server.ok(seen)
     const migrated = await checkMigrations(database)
     return { findings: [finding, migrated], clock, isUsable: migrated.level === 'ok' }
   } catch (error) {
@@ -40,6 +47,11 @@ export async function checkDatabase(database: Database): Promise<DatabaseChecked
     const away = server.fail(`cannot be asked (${error.sqlState ?? 'unknown'})`, advice)
     return { findings: [away, migrations.warn('not checked', 'see database')], clock: null, isUsable: false }
   }
+}
+
+/** A quarter of what there is room for: several sessions hold locks on the same tables at once, each its own. */
+function hasTooFewLocks({ locksPerSession, sessions }: ServerFacts, logDays: number): boolean {
+  return logDays * locksOfDay > (locksPerSession * sessions) / 4
 }
 
 async function checkMigrations(database: Database): Promise<Finding> {

@@ -17,6 +17,9 @@ export interface Partition {
   readonly isEmptied: boolean
 }
 
+/** Tables and indexes of a day. Whoever looks into all days of one table locks up to six of each day. */
+export const locksOfDay = 14
+
 // Any number, the same in every process: those that change partitions take turns.
 const lockId = 0x72_6c_76_70
 // For a lock that exchanges then wait for as well: half of what they give the database (contract.md §8). Whoever fails tries again later.

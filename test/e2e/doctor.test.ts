@@ -206,6 +206,15 @@ describe('what a deployment stands on', () => {
     expect(of(findings, 'spool')?.level).toBe('ok')
   })
 
+  it('a database that has too few locks for so long a log', async () => {
+    expect(of(await examined({ LOG_RETENTION_DAYS: 60 }), 'database')?.level).toBe('ok')
+    expect(of(await examined({ LOG_RETENTION_DAYS: 3650 }), 'database')).toMatchObject({
+      level: 'warn',
+      message: expect.stringContaining('max_locks_per_transaction of 64'),
+      advice: expect.stringContaining('set it to 10950'),
+    })
+  })
+
   it('a database without its migrations', async () => {
     const database = await createEmptyDatabase()
     const findings = await examined({ DATABASE_URL: database.url })

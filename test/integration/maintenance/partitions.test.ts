@@ -7,6 +7,7 @@ import { createLog } from '../../../src/ops/logger.ts'
 import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import {
   listPartitions,
+  locksOfDay,
   makePartition,
   makePartitionsAhead,
   partitionedTables,
@@ -72,6 +73,13 @@ describe('partitions', () => {
     expect(await indexes(named('exchanges', 5)[0])).toHaveLength((await indexes(named('exchanges', 0)[0])).length)
     // A row that is there already is refused by the new partition's key too.
     await expect(sql`insert into exchanges select * from exchanges`).rejects.toMatchObject({ code: '23505' })
+  })
+
+  it('have as many tables and indexes as are reckoned with for locks', async () => {
+    const rows = await sql`
+      select c.relname from pg_class c left join pg_index i on i.indexrelid = c.oid
+      where coalesce(i.indrelid, c.oid) = any(${partitionedTables.flatMap((table) => named(table, 1))}::regclass[])`
+    expect(rows).toHaveLength(locksOfDay)
   })
 
   it('are analysed without what no row is looked for by', async () => {
