@@ -48,7 +48,7 @@ export async function claimFlowResponses(
       ${now}::timestamptz, ${now}::timestamptz
     from unnest(${texts(flowTokens, () => newId('flowResponse'))}::text[], ${texts(flowTokens, (token) => token)}::text[])
       as t(id, flow_token)
-    order by flow_token
+    order by flow_token collate "C"
     on conflict (workspace_id, flow_token_digest) do update set updated_at = r.updated_at
     returning r.id, r.flow_token, r.flow_id, r.status, r.sent_at, r.opened_at, r.last_activity_at, r.completed_at, r.confirmed_at,
       r.expires_at, r.client_id, r.conversation_id, r.message_id, r.campaign_id, r.agent_id, r.channel_id`

@@ -29,7 +29,7 @@ export function expungeClient(queryable: Queryable, workspaceId: WorkspaceId, cl
     await tx.orm.execute(sql`
       select 1 from flow_responses r
       where r.workspace_id = ${workspaceId} and r.id in (select id from (${flowResponsesOf(workspaceId, clientId)}) theirs)
-      order by r.flow_token for update of r`)
+      order by r.flow_token collate "C" for update of r`)
     const withTokens = sql`with theirs as materialized (${flowResponsesOf(workspaceId, clientId)})`
     await noteExpunged(tx, workspaceId, clientId, withTokens)
     // Two statements each: one with an `or` over both ways would read every row of the workspace.

@@ -18,15 +18,18 @@ export function createTestDatabase(): Promise<TestDatabase> {
   return create(inject('testDatabasePrefix'))
 }
 
-/** A database with nothing in it, for tests of the migrations themselves. */
-export function createEmptyDatabase(): Promise<TestDatabase> {
-  return create('template0')
+/** A database with nothing in it, for tests of the migrations themselves. `language`: text is ordered as in it, and not by its bytes. */
+export function createEmptyDatabase(language: string | null = null): Promise<TestDatabase> {
+  return create('template0', language)
 }
 
-async function create(template: string): Promise<TestDatabase> {
+async function create(template: string, language: string | null = null): Promise<TestDatabase> {
   // The pid, because test files run in processes of their own.
   const name = `${inject('testDatabasePrefix')}_${process.pid}_${++made}`
-  await asAdmin((admin) => admin`create database ${admin(name)} template ${admin(template)}`)
+  await asAdmin((admin) => {
+    const ordering = language === null ? admin`` : admin`locale_provider icu icu_locale ${admin(language)}`
+    return admin`create database ${admin(name)} template ${admin(template)} ${ordering}`
+  })
   const url = databaseAt(inject('testServerUrl'), name)
   const pooler = inject('testPoolerUrl')
   return {

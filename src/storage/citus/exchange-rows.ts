@@ -21,9 +21,9 @@ export async function recordExchangesByRow(
   const run = (statement: string, values: readonly unknown[]) =>
     tx.unsafe(statement, values as postgres.ParameterOrJSON<never>[], { prepare: true })
   await Promise.all([
-    // In one order everywhere, and before the exchanges, so that no two ever wait for each other's rows.
+    // In one order everywhere, that of their bytes, and before the exchanges, so that no two ever wait for each other's rows.
     ...lastStates(opened, closed)
-      .toSorted((a, b) => (a.flow_token < b.flow_token ? -1 : 1))
+      .toSorted((a, b) => Buffer.compare(Buffer.from(a.flow_token), Buffer.from(b.flow_token)))
       .map((state) => run(flowResponse, valuesOf(state, stateColumns))),
     ...opened.map((row) => run(opening, valuesOf(openingOf(row), openingColumns))),
     ...closed.map((row) => run(closing, [row.workspaceId, row.id, ...valuesOf(closingOf(row), closingColumns)])),

@@ -1,10 +1,12 @@
-import type postgres from 'postgres'
+import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
 import { type FlowResponse, firstSeen } from '../../../src/domain/flow-response.ts'
 import { newId, newUuid, newWorkspaceId } from '../../../src/domain/ids.ts'
+import { migrate } from '../../../src/migrate.ts'
 import { storageOn } from '../../../src/storage/backends.ts'
-import type { Database } from '../../../src/storage/database.ts'
+import { claimFlowResponses } from '../../../src/storage/completions.ts'
+import { type Database, openDatabase } from '../../../src/storage/database.ts'
 import type { ClosedExchange, OpenedExchange } from '../../../src/storage/exchange-record.ts'
 import {
   closeInterrupted,
@@ -14,6 +16,7 @@ import {
 } from '../../../src/storage/exchanges.ts'
 import { expungeClient } from '../../../src/storage/expunge.ts'
 import { deleteWorkspace } from '../../../src/storage/workspace-deletion.ts'
+import { createEmptyDatabase, type TestDatabase } from '../../support/database.ts'
 import { waitForLocks } from '../../support/locks.ts'
 import { insertAttempt, insertDelivery } from '../../support/log-rows.ts'
 import { type OpenedDatabase, openTestDatabase } from '../../support/opened-database.ts'
@@ -272,5 +275,65 @@ describe.each(['postgres', 'citus'] as const)('an exchange of %s that ends', (ba
       tx`select from attempts where workspace_id = ${workspaceId} for update`
     expect(await together(() => deleteWorkspace(database, workspaceId), held)).toEqual([null, null])
     expect(await rows()).toEqual([])
+  })
+})
+
+describe('flow responses of several tokens, in a database that orders text as a language does', () => {
+  let made: TestDatabase
+  let ordered: postgres.Sql
+  const tokens = ['\u{1f600}', 'a', '\uff21', 'B']
+  const byBytes = ['B', 'a', '\uff21', '\u{1f600}']
+
+  beforeAll(async () => {
+    made = await createEmptyDatabase('en')
+    await migrate(made.url)
+    ordered = postgres(made.url, { max: 3, onnotice: () => undefined })
+  })
+  afterAll(async () => {
+    await ordered.end()
+    await made.drop()
+  })
+  beforeEach(() => ordered`insert into workspaces (id, name) values (${workspaceId}, 'W')`)
+
+  /** As they were inserted, and so locked. */
+  const inserted = async () => {
+    const rows = await ordered`select flow_token from flow_responses where workspace_id = ${workspaceId} order by ctid`
+    return rows.map((row) => row.flow_token)
+  }
+
+  it.each(['postgres', 'citus'] as const)(
+    'are locked in the order of their bytes by exchanges of %s',
+    async (backend) => {
+      const rows = tokens.map((token) =>
+        opening({ flowToken: token, flowResponse: firstSeen(newId('flowResponse'), token, null, new Date()) }),
+      )
+      await storageOn(backend).writeExchanges(ordered, { opened: rows, closed: [], deliveries: [] }, async () => {})
+      expect(await inserted()).toEqual(byBytes)
+    },
+  )
+
+  it('are locked in the same order by what Meta tells of their completion', async () => {
+    await ordered.begin((tx) => claimFlowResponses(tx, workspaceId, tokens, new Date()))
+    expect(await inserted()).toEqual(byBytes)
+  })
+
+  it('are locked in the same order by an expunge', async () => {
+    const clientId = newId('client')
+    await ordered`insert into clients (workspace_id, id, phone_number) values (${workspaceId}, ${clientId}, '+15550100')`
+    await ordered.begin((tx) => claimFlowResponses(tx, workspaceId, tokens, new Date()))
+    await ordered`update flow_responses set client_id = ${clientId} where workspace_id = ${workspaceId}`
+    const relevo = openDatabase({ url: made.url, prepare: true })
+    let expunged: Promise<unknown> = Promise.resolve()
+    await ordered.begin(async (tx) => {
+      const first = byBytes[0] ?? ''
+      await tx`select from flow_responses where workspace_id = ${workspaceId} and flow_token = ${first} for update`
+      expunged = expungeClient(relevo, workspaceId, clientId)
+      await waitForLocks(ordered, 1)
+      const free = await ordered`
+        select flow_token from flow_responses where workspace_id = ${workspaceId} for update skip locked`
+      expect(free).toHaveLength(3)
+    })
+    await expunged
+    await relevo.close()
   })
 })
