@@ -6,8 +6,8 @@ import { parseSource, readSources, type SourceFile } from './sources.ts'
  * doctor calls the operator's own URL; the drivers of PostgreSQL connect to where the operator says.
  */
 const mayConnect = /^(egress|simulator|demo|doctor)\/|^demo\.ts$/
-/** Two listen, to find a free port; the third connects to whichever host of DATABASE_URL is the primary. */
-const others = ['storage/embedded/cluster.ts', 'processes/free-port.ts', 'storage/hosts.ts']
+/** Two listen, to find a free port; the third connects to whichever host of DATABASE_URL is the primary; the last one answers. */
+const others = ['storage/embedded/cluster.ts', 'processes/free-port.ts', 'storage/hosts.ts', 'server.ts']
 
 const globals = /(?<![\w.])(fetch|WebSocket|EventSource)\s*\(/
 const modules = /^(import|export)(?! type\b)[^']*from '(undici|node:(https?|http2|net|tls|dgram|dns|dns\/promises))'/m
