@@ -12,17 +12,19 @@ const print = (line: string) => {
 
 const relevo = new Command('relevo').description('Relay for WhatsApp Flows: https requests of Meta in, webhooks out')
 
-/** Of no use without a reader. The others go on without one: they have a PostgreSQL to stop, and an exit code that tells. */
+/** Of no use where nothing can be printed. The others go on: they have a PostgreSQL to stop, and an exit code that tells. */
 const printers = ['simulate', 'generate']
 let endsWithReader = true
 relevo.hook('preAction', (_, command) => {
   endsWithReader = printers.includes(command.name())
 })
-// `relevo … | head` closes the pipe: that is the reader's right and no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (!endsWithReader) return
+  // `relevo … | head` closes the pipe: that is the reader's right and no error. A disk that is full is one.
   if (error.code !== 'EPIPE') throw error
-  if (endsWithReader) process.exit(0)
+  process.exit(0)
 })
+process.stderr.on('error', () => undefined)
 
 relevo
   .command('serve')

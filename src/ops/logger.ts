@@ -20,9 +20,14 @@ export function createLog(level: LogLevel, destination?: pino.DestinationStream)
   return pino(options, destination ?? stdoutByTurn())
 }
 
+/** What waits for a disk that is full, bytes: more than one turn says, so that lines are dropped only then. */
+const mostWaiting = 4 * 1024 * 1024
+
 /** The lines of one turn of the event loop in one synchronous write: a write for each line was 4 % of an exchange. What the last turn said is written at the exit. */
 function stdoutByTurn(): pino.DestinationStream {
-  const stdout = pino.destination({ dest: 1, sync: true })
+  const stdout = pino.destination({ dest: 1, sync: true, maxLength: mostWaiting })
+  // A disk that is full, say: exchanges go on, and what waits is written once there is room.
+  stdout.on('error', () => undefined)
   let lines = ''
   const write = () => {
     const written = lines

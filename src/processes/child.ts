@@ -16,6 +16,9 @@ let ending: Promise<unknown> | null = null
 let asked = 0
 const gathering = new Map<number, (snapshots: readonly MetricsSnapshot[]) => void>()
 
+// A disk that is full, or a reader that is gone, ends no service.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+
 const end = () => {
   ending ??= app === null ? Promise.resolve() : app.close()
   return ending

@@ -1,4 +1,5 @@
-import { chmod, readdir, readFile, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, open, readdir, readFile, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -124,6 +125,36 @@ describe('a reader that goes away, as head does,', () => {
     const relevo = runUnread(['keys', 'generate'])
     expect(await relevo.ended()).toBe(0)
     expect(relevo.output()).toBe('')
+  })
+})
+
+describe.skipIf(!existsSync('/dev/full'))('a full disk under stdout and stderr', () => {
+  const fixture = useEmbedded()
+  const runFull = async (args: string[], more: Record<string, string> = {}) => {
+    const full = await open('/dev/full', 'w')
+    const relevo = runRelevo(args, { DATA_DIR: fixture.dataDir, ...more }, undefined, full.fd)
+    // Its own copy of the descriptor lives on.
+    await full.close()
+    return relevo
+  }
+
+  it('ends no service of two processes: it goes on, and ends in order', async () => {
+    const PORT = String(await claimPort('127.0.0.1', 0))
+    const relevo = await runFull(['serve'], { PORT, WORKERS: '2', LOG_LEVEL: 'debug' })
+    const url = new URL(`http://127.0.0.1:${PORT}`)
+    await eventually(() => answers(url), startMs)
+    // Each is a line of the log.
+    const call = () => fetch(new URL('/api/whatsapp/flows/1/data', url), { method: 'POST', body: '{}' })
+    for (let times = 0; times < 3; times++) expect((await call()).status).toBe(404)
+    relevo.child.kill('SIGTERM')
+    expect(await relevo.ended()).toBe(0)
+    expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+
+  it('ends no command that has a server to stop, but one that only prints: what it made is lost', async () => {
+    expect(await (await runFull(['migrate'])).ended()).toBe(0)
+    expect(await fixture.postmasterPid()).toBeUndefined()
+    expect(await (await runFull(['keys', 'generate'])).ended()).not.toBe(0)
   })
 })
 

@@ -26,19 +26,21 @@ const compiled = join(root, 'node_modules/.cache/node')
 
 /**
  * Runs `relevo …` as a supervisor would, with no environment but this. Unless it names a DATA_DIR, one of its own. `cwd`: the folder of
- * another release.
+ * another release. `stdio`: where both streams go, in place of `output()`: a file descriptor.
  */
 export function runRelevo(
   args: readonly string[],
   environment: Record<string, string> = {},
   cwd: string = root,
+  stdio: 'pipe' | number = 'pipe',
 ): RelevoProcess {
   const ownDataDir = environment.DATA_DIR === undefined ? mkdtempSync(join(tmpdir(), 'relevo-data-')) : null
   const env = { PATH: '/usr/bin:/bin', NODE_COMPILE_CACHE: compiled, DATA_DIR: ownDataDir ?? '', ...environment }
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], { cwd, env, stdio: ['ignore', stdio, stdio] })
   running.add(child)
   let printed = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (printed += chunk.toString()))
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => (printed += chunk.toString()))
   const closed = once(child, 'close').then(() => {
     running.delete(child)
     if (ownDataDir !== null) rmSync(ownDataDir, { recursive: true, force: true })
