@@ -81,6 +81,11 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
     }
   }
 
+  // Under a MASTER_KEY that does not fit deliveries would go out unsigned: not before the checks have passed.
+  const startWorker = () => {
+    if (!ending.signal.aborted) worker?.start()
+  }
+
   return {
     async listen() {
       if (relay === null && api !== null && config.PUBLIC_URL === undefined) {
@@ -96,7 +101,8 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
         )
       }
       await relay?.start()
-      worker?.start()
+      if (isReady()) worker?.start()
+      else void untilReady().then(startWorker)
       clock.start()
       if (options.listensWhenReady) await untilReady()
       if (ending.signal.aborted) throw new StartRefused('told to end before it listened')

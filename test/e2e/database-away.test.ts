@@ -1,5 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { StartRefused } from '../../src/app/start-refused.ts'
+import { type AppConfig, createApp } from '../../src/app.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { createAccount, createWebhook, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
@@ -106,6 +109,54 @@ describe('a database that is not there at the start', () => {
     expect((await account.meta.call({ action: 'ping' })).answer).toEqual({ data: { status: 'active' } })
     await relevo.close()
     await proxy.close()
+    await database.drop()
+  })
+})
+
+describe('a database that is not there at the start, and does not fit when it comes', () => {
+  it.each(['all', 'worker'])('role %s sends none of its deliveries: they would be unsigned', async (ROLE) => {
+    const database = await createTestDatabase()
+    const [tenant, observer] = [await startTenant(), await startTenant()]
+    tenant.always(reply({ screen: 'NEXT', data: {} }))
+    observer.always(reply({}))
+    const relay = await startRelevo({ ROLE: 'relay' }, { database })
+    const { MASTER_KEY, ADMIN_TOKEN } = relay.config
+    const api = await startRelevo({ ROLE: 'api', MASTER_KEY, ADMIN_TOKEN }, { database })
+    const account = await createAccount(api)
+    await createWebhook(api, account, tenant.url)
+    await createWebhook(api, account, observer.url)
+    const at = account.endpointUri.replace(api.url, relay.url)
+    const hasDelivery = async () => {
+      await account.meta.init(null, { at })
+      const { body } = await api.api('GET', '/v1/deliveries', { token: account.token })
+      return body.data.length > 0
+    }
+    await eventually(hasDelivery, { timeoutMs: 10_000, everyMs: 100 })
+
+    const proxy = await startProxy(database.url)
+    await proxy.cut()
+    const lines: string[] = []
+    const logDestination = { write: (line: string) => void lines.push(JSON.parse(line).msg) }
+    const refused = Promise.withResolvers<StartRefused>()
+    const config = { ...api.config, ROLE, MASTER_KEY: randomBytes(32).toString('base64'), DATABASE_URL: proxy.url }
+    const other = createApp(config as AppConfig, { logDestination, refused: refused.resolve })
+    await other.listen()
+    const asked = /^(configuration not loaded|not ready)/
+    await eventually(() => lines.filter((line) => asked.test(line)).length >= 3)
+    expect(lines).not.toContain('the queue of deliveries was not looked at')
+    await proxy.restore()
+    expect((await refused.promise).message).toContain('MASTER_KEY')
+    await other.close()
+    expect(observer.received).toEqual([])
+
+    const worker = await startRelevo({ ROLE: 'worker', MASTER_KEY, ADMIN_TOKEN }, { database })
+    await eventually(() => observer.received.length > 0)
+    expect(observer.received[0]?.headers).toMatchObject({
+      'x-webhook-attempt': '1',
+      'webhook-signature': expect.stringMatching(/^v1,/),
+    })
+    for (const part of [worker, api, relay]) await part.close()
+    await Promise.all([tenant.close(), observer.close(), proxy.close()])
     await database.drop()
   })
 })
