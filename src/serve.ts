@@ -169,10 +169,12 @@ async function settle(
     return { config: { ...config, DATABASE_URL, MASTER_KEY, ADMIN_TOKEN }, embedded: null }
   }
   const made = await prepareDataDir(config.DATA_DIR)
-  const embedded = await startEmbedded({ dataDir: config.DATA_DIR }).catch((error: unknown) => {
-    // Ctrl-C reaches the programs that it runs, too.
-    throw ending?.aborted ? new ToldToEnd() : error
-  })
+  const embedded = await startEmbedded({ dataDir: config.DATA_DIR, processes: config.WORKERS }).catch(
+    (error: unknown) => {
+      // Ctrl-C reaches the programs that it runs, too.
+      throw ending?.aborted ? new ToldToEnd() : error
+    },
+  )
   print(`embedded PostgreSQL ${embedded.adopted ? 'found running' : 'started'} in ${config.DATA_DIR}`)
   if (MASTER_KEY === undefined) print(`master key in ${made.masterKeyFile}`)
   if (ADMIN_TOKEN === undefined) print(`admin token in ${made.adminTokenFile}`)

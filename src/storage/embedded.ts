@@ -17,7 +17,9 @@ export interface EmbeddedOptions {
   readonly dataDir: string
   /** Made if missing. Default `relevo`. */
   readonly database?: string
-  /** PostgreSQL's own settings, by name. Without effect on a server that is adopted. */
+  /** How many processes of Relevo are to find connections: default 1. Without effect on a server that is adopted, as the next. */
+  readonly processes?: number
+  /** PostgreSQL's own settings, by name. */
   readonly serverSettings?: Readonly<Record<string, string>>
 }
 
@@ -65,7 +67,7 @@ export async function missingFrom(dataDir: string): Promise<string | null> {
 }
 
 async function startLocked(dataDir: string, lockFile: string, options: EmbeddedOptions): Promise<EmbeddedServer> {
-  const { database = 'relevo', serverSettings = {} } = options
+  const { database = 'relevo', processes = 1, serverSettings = {} } = options
   const folder = join(dataDir, 'postgresql')
   const user = await serverUser(folder)
   await requirePassable(dataDir, user)
@@ -74,7 +76,8 @@ async function startLocked(dataDir: string, lockFile: string, options: EmbeddedO
   const password = await readPassword(dataDir)
   const live = await connectLive(folder, password)
   if (live === undefined) await removeLeftovers(dataDir, from)
-  const presence = live ?? (await startCluster(cluster, password, serverSettings))
+  const presence =
+    live ?? (await startCluster(cluster, password, { max_connections: connectionsFor(processes), ...serverSettings }))
   await ensureDatabase(presence, database).catch(async (error: unknown) => {
     await presence.sql.end({ timeout: 1 })
     throw error
@@ -88,6 +91,11 @@ async function startLocked(dataDir: string, lockFile: string, options: EmbeddedO
       return leaving
     },
   }
+}
+
+/** A process holds 19 (docs/scaling.md). There may be more than it says: those of other roles, and of another Relevo that adopts the server. */
+function connectionsFor(processes: number): string {
+  return String(Math.max(400, 20 * (processes + 5)))
 }
 
 async function startCluster(

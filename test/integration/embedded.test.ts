@@ -34,7 +34,8 @@ describe('a first start', () => {
     const server = await fixture.start()
     expect(server.adopted).toBe(false)
     expect(new URL(server.url).hostname).toBe('127.0.0.1')
-    const expected = { database: 'relevo', encoding: 'UTF8', collate: 'C', sockets: '' }
+    // PostgreSQL's own 100 are gone with six processes.
+    const expected = { database: 'relevo', encoding: 'UTF8', collate: 'C', sockets: '', connections: 400 }
     expect(await describeDatabase(server.url)).toMatchObject(expected)
     expect((await stat(join(fixture.dataDir, 'postgresql'))).mode & 0o777).toBe(0o700)
     expect((await stat(join(fixture.dataDir, 'database-password'))).mode & 0o777).toBe(0o600)
@@ -47,8 +48,11 @@ describe('a first start', () => {
     await chmod(fixture.dataDir, 0o711)
     const dataDir = join(fixture.dataDir, `a 'b' (c) & é;#`)
     const serverSettings = { cluster_name: `it's "$HOME"` }
-    const server = await fixture.start({ dataDir, serverSettings, database: 'a-b' })
-    expect(await describeDatabase(server.url)).toMatchObject({ name: `it's "$HOME"`, database: 'a-b' })
+    const server = await fixture.start({ dataDir, serverSettings, database: 'a-b', processes: 64 })
+    const described = await describeDatabase(server.url)
+    expect(described).toMatchObject({ name: `it's "$HOME"`, database: 'a-b' })
+    // As many as WORKERS can be, with 19 each.
+    expect(described.connections).toBeGreaterThan(64 * 19)
     await server.stop()
   })
 

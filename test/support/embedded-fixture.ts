@@ -60,7 +60,8 @@ export async function describeDatabase(url: string): Promise<Record<string, unkn
   try {
     const [row] = await sql`
       select current_database() as database, pg_encoding_to_char(encoding) as encoding, datcollate as collate,
-        current_setting('unix_socket_directories') as sockets, current_setting('cluster_name') as name
+        current_setting('unix_socket_directories') as sockets, current_setting('cluster_name') as name,
+        current_setting('max_connections')::int as connections
       from pg_database where datname = current_database()`
     return { ...row }
   } finally {
