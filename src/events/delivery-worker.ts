@@ -9,7 +9,7 @@ import type { NewDelivery } from '../storage/deliveries.ts'
 import { findOverdue, loadWaiting, type OverdueDelivery, type WaitingDelivery } from '../storage/delivery-work.ts'
 import { ringAnew, waits } from './announcement.ts'
 import { createAttemptRunner } from './attempt-runner.ts'
-import { Lanes } from './lanes.ts'
+import { crowdedIn, Lanes, takenPerWebhook } from './lanes.ts'
 import { PacedLook } from './paced-look.ts'
 import { ProgressWriter } from './progress-writer.ts'
 import { type AlarmPlace, heartbeatMs, type Queue, type RungAlarm, superviseMs } from './queue.ts'
@@ -19,7 +19,7 @@ import type { KnownWebhook, WebhookBook } from './webhook-book.ts'
 export interface DeliveryWorkerParts {
   readonly database: Database
   readonly queue: Queue
-  readonly webhooks: WebhookBook
+  readonly webhooks: Pick<WebhookBook, 'load'>
   /** Whether so many wait for a webhook that its new ones stand behind those of others. */
   readonly isLong: (webhookId: string) => boolean
   /** Makes one request, on connections that exchanges do not use. Never rejects. */
@@ -46,8 +46,6 @@ export interface HeldDeliveries {
 }
 
 const takeLimit = 500
-/** Of one webhook, in all processes: those that wait for a place here too. */
-const takenPerWebhook = 64
 /** Of asking for others' alarms behind those of webhooks that have too many. */
 const mostRounds = 4
 /** A delivery that is overdue by so much may have lost its alarm. */
@@ -71,6 +69,8 @@ export class DeliveryWorker {
   #timers: NodeJS.Timeout[] = []
   #sweptTo: OverdueDelivery | null = null
   #isInterrupted = false
+  /** At the end the database did not answer: it is not waited for once more. */
+  #isForsaken = false
 
   constructor(parts: DeliveryWorkerParts) {
     this.#parts = parts
@@ -127,7 +127,7 @@ export class DeliveryWorker {
     await Promise.all(this.#underWay)
     for (const timer of this.#timers) clearInterval(timer)
     await this.#writer.close()
-    await this.#giveBack(this.#taken.ours())
+    if (!this.#isForsaken) await this.#giveBack(this.#taken.ours())
   }
 
   /** How many alarms were taken; null when the database could not be asked. */
@@ -172,7 +172,9 @@ export class DeliveryWorker {
   }
 
   async #startAll(): Promise<void> {
-    for (let alarms = this.#lanes.start(); alarms.length > 0; alarms = this.#lanes.start()) {
+    while (!this.#stopping.signal.aborted) {
+      const alarms = this.#lanes.start()
+      if (alarms.length === 0) return
       const rung = alarms.filter((alarm) => this.#mayBegin(alarm))
       if (rung.length > 0) await this.#beginAll(rung, () => loadWaiting(this.#parts.database.work, rung))
     }
@@ -201,7 +203,8 @@ export class DeliveryWorker {
     } catch (error) {
       this.#failed(error, 'deliveries were not read')
       for (const { webhookId } of alarms) this.#lanes.release(webhookId, null)
-      await this.#giveBack(alarms)
+      // At the end they go back together with all that are taken.
+      if (!this.#stopping.signal.aborted) await this.#giveBack(alarms)
     }
     this.#parts.metrics.deliveriesUnderWay(this.#lanes.underWay)
   }
@@ -286,15 +289,10 @@ export class DeliveryWorker {
   #failed(error: unknown, message: string): void {
     if (error instanceof StorageError && error.unavailable) this.#parts.database.renew()
     if (!this.#stopping.signal.aborted) this.#parts.log.warn({ error }, message)
+    else if (error instanceof StorageError) this.#isForsaken ||= error.unanswered
   }
 }
 
 function firstAttemptOf({ envelope, createdAt: dueAt, ...delivery }: NewDelivery): WaitingDelivery[] {
   return envelope === null ? [] : [{ ...delivery, envelope, dueAt, attempts: 0, failures: 0 }]
-}
-
-/** Webhooks of which so many were taken that there may be more. */
-function crowdedIn(alarms: readonly RungAlarm[]): string[] {
-  const byWebhook = Map.groupBy(alarms, ({ webhookId }) => webhookId)
-  return [...byWebhook].flatMap(([webhookId, own]) => (own.length > takenPerWebhook / 2 ? [webhookId] : []))
 }

@@ -3,6 +3,8 @@ import type { RungAlarm } from './queue.ts'
 
 /** Attempts under way at once: in this process, and of them to one webhook that answers well, and to any other. */
 export const bounds = { all: 512, proven: 8, unproven: 2 }
+/** Alarms taken of one webhook, in all processes: those that wait for a place here too. */
+export const takenPerWebhook = 64
 /** Alarms taken and not yet under way: what 256 webhooks that hang can take, whose places are all there are. */
 const mostHeld = 16_384
 /** Webhooks that are known to answer. One that is forgotten begins with two places again. */
@@ -118,4 +120,10 @@ export class Lanes {
 
 function limitOf({ isProven }: Lane): number {
   return isProven ? bounds.proven : bounds.unproven
+}
+
+/** Webhooks of which so many were taken that there may be more. */
+export function crowdedIn(alarms: readonly RungAlarm[]): string[] {
+  const byWebhook = Map.groupBy(alarms, ({ webhookId }) => webhookId)
+  return [...byWebhook].flatMap(([webhookId, own]) => (own.length > takenPerWebhook / 2 ? [webhookId] : []))
 }

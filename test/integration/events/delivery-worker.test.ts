@@ -12,10 +12,10 @@ import { deliveriesTo, enqueue, ringAnew } from '../../../src/events/announcemen
 import { Backlog } from '../../../src/events/backlog.ts'
 import { DeliveryWorker } from '../../../src/events/delivery-worker.ts'
 import { Queue } from '../../../src/events/queue.ts'
-import { WebhookBook } from '../../../src/events/webhook-book.ts'
+import { type KnownWebhook, WebhookBook } from '../../../src/events/webhook-book.ts'
 import { Unsealer } from '../../../src/events/webhook-signing.ts'
 import { createMetrics } from '../../../src/ops/metrics.ts'
-import { type Database, openDatabase, statementsOf } from '../../../src/storage/database.ts'
+import { type Database, openDatabase, StorageError, statementsOf } from '../../../src/storage/database.ts'
 import { loadWaiting, recordProgress } from '../../../src/storage/delivery-work.ts'
 import { redeliver } from '../../../src/storage/redelivery.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
@@ -72,7 +72,7 @@ interface TestWorker {
 const workers: TestWorker[] = []
 
 /** A worker with all that a process has of its own. */
-function startWorker(): TestWorker {
+function startWorker(webhooks: Pick<WebhookBook, 'load'> = newBook()): TestWorker {
   const resolver = createResolver()
   const guard = createAddressGuard({ allowHttp: true, allowedNetworks: ['127.0.0.0/8'] })
   const dispatchers = createDispatchers({ guard, resolver })
@@ -81,7 +81,7 @@ function startWorker(): TestWorker {
   const worker = new DeliveryWorker({
     database,
     queue: ownQueue,
-    webhooks: newBook(),
+    webhooks,
     isLong: () => false,
     attempt: (request) => sendAttempt(dispatchers, request),
     interrupt: () => dispatchers.interrupt(),
@@ -278,6 +278,41 @@ describe('a delivery that another process attempts again while an attempt of it 
     expect(await recordProgress(database.work, [ended], 'once')).toEqual(new Set([id]))
     expect(await recordProgress(database.work, [ended], 'once')).toEqual(new Set())
     await queue.remove(statementsOf(database.work), [id])
+  })
+})
+
+describe('a worker that is told to end while deliveries are read', () => {
+  /** Three of one webhook are taken, two of them are read; then it is told to end, and `answer` is what comes of it. */
+  async function endWhileRead(prefix: string, answer: StorageError | Map<string, KnownWebhook>) {
+    await insertWebhooks(1, prefix, tenant.url)
+    const ids = await enqueued(`${prefix}1`, 3)
+    let loads = 0
+    const reading = Promise.withResolvers<void>()
+    const asked = Promise.withResolvers<Map<string, KnownWebhook>>()
+    const worker = startWorker({
+      load: () => {
+        loads++
+        reading.resolve()
+        return asked.promise
+      },
+    })
+    await reading.promise
+    const closed = worker.close()
+    if (answer instanceof Map) asked.resolve(answer)
+    else asked.reject(answer)
+    await closed
+    const alarms = await Promise.all(ids.map(async (id) => (await alarmOf(id))?.state))
+    await sql`delete from relevo_queue.job where id = any(${ids})`
+    return { loads, alarms }
+  }
+
+  it('reads no more where the database hangs, and leaves what it took to ring by itself', async () => {
+    const hung = new StorageError('read webhooks', 'timeout', null)
+    expect(await endWhileRead('wh_hung_', hung)).toEqual({ loads: 1, alarms: ['active', 'active', 'active'] })
+  })
+
+  it('gives all that it took back where the database answers', async () => {
+    expect(await endWhileRead('wh_back_', new Map())).toEqual({ loads: 1, alarms: ['created', 'created', 'created'] })
   })
 })
 
