@@ -2,7 +2,7 @@ import { chmod, mkdir, readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { newUuid } from '../domain/ids.ts'
-import { makeDataDir } from './data-dir.ts'
+import { makeDataDir, unlessCode } from './data-dir.ts'
 import type { SpoolAnswer, SpoolRequest } from './spool/worker.ts'
 
 /** The disk did not take or give rows. The message is the reason, without a row's content. */
@@ -66,8 +66,8 @@ export class Spool {
    * Throws SpoolError.
    */
   async adopt(): Promise<readonly string[]> {
-    const names = await readdir(this.#folder).catch(() => [])
-    const found = names.filter((name) => this.#isAnothers(name)).toSorted(byTime)
+    const names = await readdir(this.#folder).catch(unlessCode('ENOENT')).catch(asSpoolError)
+    const found = (names ?? []).filter((name) => this.#isAnothers(name)).toSorted(byTime)
     if (found.length === 0) return []
     const { faults } = await this.#ask({ kind: 'adopt', paths: found.map((name) => join(this.#folder, name)) })
     return faults
@@ -112,7 +112,7 @@ export class Spool {
       if ((await mkdir(this.#folder, { recursive: true, mode: 0o700 })) !== undefined) await chmod(this.#folder, 0o700)
       this.#hasFolder = true
     } catch (error) {
-      throw new SpoolError(error instanceof Error ? error.message : 'the folder cannot be made')
+      asSpoolError(error)
     }
   }
 
@@ -150,6 +150,11 @@ export class Spool {
     worker.on('error', ended).on('exit', ended)
     return worker
   }
+}
+
+/** Of the folder: the message names it, and no row. */
+function asSpoolError(error: unknown): never {
+  throw new SpoolError(error instanceof Error ? error.message : 'the folder cannot be used')
 }
 
 /** By the time in the UUIDv7 of their names, whatever their label. */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SpoolFile } from '../../../src/storage/spool/file.ts'
-import { Spool } from '../../../src/storage/spool.ts'
+import { Spool, SpoolError } from '../../../src/storage/spool.ts'
 
 const module = new URL('../../../src/storage/spool.ts', import.meta.url).href
 const label = '0badcafe'
@@ -90,6 +90,12 @@ describe('a spool', () => {
     expect(await spool.adopt()).toEqual([])
     await spool.close()
     expect(await readdir(dataDir)).toEqual([])
+  })
+
+  it('says why a folder cannot be looked into: rows of a dead process may lie there', async () => {
+    await writeFile(join(dataDir, 'spool'), 'in the way')
+    await expect(spoolOf().adopt()).rejects.toThrow(SpoolError)
+    await expect(spoolOf().adopt()).rejects.toThrow(/ENOTDIR.*spool/)
   })
 
   it('leaves no file behind that the disk does not take', async () => {
