@@ -8,6 +8,9 @@ export class ToldToEnd extends Error {
   }
 }
 
+/** What was told to end did so, but not well. The message is one line that says who. */
+export class EndedBadly extends Error {}
+
 export interface HeededSignals {
   /** Aborts at the first signal. Those after it change nothing: an end bounds itself, and one cut short would leave its PostgreSQL. */
   readonly ending: AbortSignal

@@ -1,6 +1,6 @@
 import { StartRefused } from './app/start-refused.ts'
 import { ConfigInvalid } from './config.ts'
-import { ToldToEnd } from './end-signals.ts'
+import { EndedBadly, ToldToEnd } from './end-signals.ts'
 import { DistributionRefused } from './storage/citus/distribution.ts'
 import { DataDirError } from './storage/data-dir.ts'
 import { StorageError } from './storage/database.ts'
@@ -12,6 +12,7 @@ export function explain(error: unknown): string | null {
     ConfigInvalid,
     StartRefused,
     ToldToEnd,
+    EndedBadly,
     DataDirError,
     EmbeddedStartError,
     StorageError,

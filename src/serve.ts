@@ -1,14 +1,13 @@
 import { resolve } from 'node:path'
-import closeWithGrace from 'close-with-grace'
 import type { AppConfig } from './app/core.ts'
 import type { StartRefused } from './app/start-refused.ts'
 import type { App, AppOptions } from './app.ts'
+import { endInOrder } from './closing.ts'
 import { type Config, readConfig } from './config.ts'
 import { readMasterKeys } from './crypto/sealed-secret.ts'
-import { endSignals, heedSignals, ToldToEnd } from './end-signals.ts'
+import { heedSignals, ToldToEnd } from './end-signals.ts'
 import { Queue } from './events/queue.ts'
 import { migrate } from './migrate.ts'
-import { describeError } from './ops/logger.ts'
 import { ProcessPool } from './processes/pool.ts'
 import { reseal } from './reseal.ts'
 import { DataDirError, prepareDataDir } from './storage/data-dir.ts'
@@ -43,12 +42,9 @@ export async function serve(print: Print): Promise<void> {
       .finally(() => embedded?.stop())
     return stopping
   }
-  // Uncaught errors, and what else ends it. The delay is a last resort: app.close() bounds itself: 8 s + 5 s for answers, 9 s for rows.
-  const closing = closeWithGrace({ delay: 30_000, logger: false, skip: [...endSignals] }, async ({ err }) => {
-    if (err !== undefined) print(`stopping after an uncaught error: ${JSON.stringify(describeError(err))}`)
+  const closing = endInOrder(print, async () => {
     await stop()
-    // What is thrown here makes the exit code 1.
-    if (refusal !== null) throw refusal
+    return refusal === null
   })
   ending.addEventListener('abort', () => closing.close())
   try {

@@ -1,9 +1,8 @@
-import closeWithGrace from 'close-with-grace'
 import type { AppConfig } from '../app/core.ts'
 import { type App, createApp } from '../app.ts'
-import { endSignals, heedSignals } from '../end-signals.ts'
+import { endInOrder } from '../closing.ts'
+import { heedSignals } from '../end-signals.ts'
 import { explain } from '../explain.ts'
-import { describeError } from '../ops/logger.ts'
 import type { MetricsSnapshot } from '../ops/merged-metrics.ts'
 import type { FromChild, ToChild } from './messages.ts'
 
@@ -23,10 +22,12 @@ const end = () => {
   ending ??= app === null ? Promise.resolve() : app.close()
   return ending
 }
-const closing = closeWithGrace({ delay: 30_000, logger: false, skip: [...endSignals] }, async ({ err }) => {
-  const text = err === undefined ? '' : `stopping after an uncaught error: ${JSON.stringify(describeError(err))}\n`
-  process.stdout.write(text)
+const print = (line: string) => {
+  process.stdout.write(`${line}\n`)
+}
+const closing = endInOrder(print, async () => {
   await end()
+  return true
 })
 
 // Ctrl-C reaches every process: the second one as well.

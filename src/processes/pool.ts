@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { AppConfig } from '../app/core.ts'
 import { StartRefused } from '../app/start-refused.ts'
 import type { App, AppOptions } from '../app.ts'
+import { EndedBadly } from '../end-signals.ts'
 import { GatheredMetrics } from '../ops/gathered-metrics.ts'
 import { createLog, type Log } from '../ops/logger.ts'
 import { claimPort } from './free-port.ts'
@@ -61,17 +62,18 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
     return url
   }
 
-  /** Tells all to end, each by its own rules, and kills who does not. Throws when one did not end well. */
+  /** Tells all to end, each by its own rules, and kills who does not. Throws EndedBadly when one did not end well. */
   async close(): Promise<number> {
     this.#isStopping = true
     for (const timer of this.#timers) clearTimeout(timer)
     for (const { process } of this.#children) say(process, { kind: 'stop' })
     const kill = setTimeout(() => {
+      this.#log.error({ processes: this.#children.size }, 'processes do not end in time and are killed')
       for (const { process } of this.#children) process.kill('SIGKILL')
     }, endMs)
     await Promise.all([...this.#children].map(({ ended }) => ended))
     clearTimeout(kill)
-    if (this.#failed > 0) throw new Error(`${this.#failed} process(es) did not end well`)
+    if (this.#failed > 0) throw new EndedBadly(`${this.#failed} process(es) did not end well`)
     return 0
   }
 
@@ -126,8 +128,10 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
     child.process.kill('SIGKILL')
     this.#children.delete(child)
     this.#metrics.remove(child.process)
-    if (this.#isStopping && code !== 0) this.#failed++
-    else if (!this.#isServing) {
+    if (this.#isStopping && code !== 0) {
+      this.#log.error({ process: child.process.pid, code, signal }, 'a process did not end well')
+      this.#failed++
+    } else if (!this.#isServing) {
       this.#listening.reject(new StartRefused(`a process ended with ${code ?? signal} before it listened`))
     } else if (!this.#isStopping) this.#startAnew(child)
   }

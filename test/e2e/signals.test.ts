@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { chmod, open, readdir, readFile, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -5,6 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { claimPort } from '../../src/processes/free-port.ts'
 import { livePostmaster } from '../../src/storage/embedded/postmaster.ts'
+import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
 import { useEmbedded } from '../support/embedded-fixture.ts'
 import { eventually } from '../support/eventually.ts'
@@ -25,6 +27,8 @@ const runs = (pid: number) => {
     return false
   }
 }
+const childrenOf = async ({ pid }: RelevoProcess) =>
+  (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ').filter(Boolean).map(Number)
 const isThere = (path: string) => stat(path).then(() => true)
 
 describe('a signal during an embedded start', () => {
@@ -70,9 +74,8 @@ describe('more signals than one', () => {
   it('a service of two processes finishes what is in flight, and stops its server', async () => {
     const relevo = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0', WORKERS: '2' })
     const url = new URL(await relevo.listening())
-    const children = await readFile(`/proc/${relevo.pid}/task/${relevo.pid}/children`, 'utf8')
     // As Ctrl-C does: to all.
-    const all = [relevo.pid, ...children.split(' ').filter(Boolean).map(Number)]
+    const all = [relevo.pid, ...(await childrenOf(relevo))]
     expect(all).toHaveLength(3)
     const token = (await readFile(join(fixture.dataDir, 'admin-token'), 'utf8')).trim()
     const call = connect(Number(url.port), url.hostname)
@@ -96,6 +99,32 @@ describe('more signals than one', () => {
     expect(await relevo.ended()).toBe(0)
     expect(answer).toContain(' 201 ')
     expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+})
+
+describe('a service of two processes that is told to end', () => {
+  let database: TestDatabase
+  beforeEach(async () => {
+    database = await createTestDatabase()
+  })
+  afterEach(() => database.drop())
+  const run = () => {
+    const made = { MASTER_KEY: randomBytes(32).toString('base64'), ADMIN_TOKEN: randomBytes(24).toString('hex') }
+    return runRelevo(['serve'], { ...made, DATABASE_URL: database.url, PORT: '0', WORKERS: '2' })
+  }
+
+  it('says which of them did not end well', async () => {
+    const relevo = run()
+    await relevo.listening()
+    const [hanging = 0] = await childrenOf(relevo)
+    process.kill(hanging, 'SIGSTOP')
+    relevo.child.kill('SIGTERM')
+    await eventually(async () => (await childrenOf(relevo)).length === 1)
+    process.kill(hanging, 'SIGKILL')
+    expect(await relevo.ended()).toBe(1)
+    expect(relevo.output()).toMatch(/^not stopped in order: 1 process\(es\) did not end well$/m)
+    const line = /^.*a process did not end well.*$/m.exec(relevo.output())?.[0] ?? '{}'
+    expect(JSON.parse(line)).toMatchObject({ level: 'error', process: hanging, signal: 'SIGKILL' })
   })
 })
 

@@ -68,6 +68,7 @@ export const fileRules: Readonly<Record<string, Rule | 'composition'>> = {
   app: 'composition',
   processes: 'composition',
   'explain.ts': 'composition',
+  'closing.ts': 'composition',
   'end-signals.ts': { from: [], packages: [], node: [] },
   'serve.ts': 'composition',
   'cli.ts': 'composition',

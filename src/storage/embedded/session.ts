@@ -60,7 +60,7 @@ export async function ensureDatabase({ sql }: Presence, database: string): Promi
 
 /**
  * Ends our session and, when no one else's is left, the server. Holds the start lock meanwhile, so that no start adopts
- * a server about to end. Throws an Error of one line when the server does not stop.
+ * a server about to end. Throws EmbeddedStartError when the server does not stop.
  */
 export async function leaveServer(presence: Presence, cluster: Cluster, lockFile: string): Promise<void> {
   // Who holds the lock so long is starting on this server: it is theirs. Without DATA_DIR there is nothing to stop.
@@ -69,7 +69,7 @@ export async function leaveServer(presence: Presence, cluster: Cluster, lockFile
     const last = lock !== undefined && (await isLast(presence))
     await presence.sql.end({ timeout: 1 })
     const problem = last ? await stopServer(cluster) : null
-    if (problem !== null) throw new Error(`PostgreSQL does not stop in ${cluster.folder}: ${problem}`)
+    if (problem !== null) throw new EmbeddedStartError(`PostgreSQL does not stop in ${cluster.folder}: ${problem}`)
   } finally {
     await lock?.release()
   }

@@ -1,4 +1,4 @@
-/** The embedded PostgreSQL cannot be started. The message is one line that names what is wrong. */
+/** The embedded PostgreSQL cannot be started, or does not stop. The message is one line that names what is wrong. */
 export class EmbeddedStartError extends Error {}
 
 /** Whatever was thrown, as an {@link EmbeddedStartError}: file system errors name their path already. */
