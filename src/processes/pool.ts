@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { AppConfig } from '../app/core.ts'
 import { StartRefused } from '../app/start-refused.ts'
 import type { App, AppOptions } from '../app.ts'
-import { EndedBadly } from '../end-signals.ts'
+import { EndedBadly, endSignals } from '../end-signals.ts'
 import { GatheredMetrics } from '../ops/gathered-metrics.ts'
 import { createLog, type Log } from '../ops/logger.ts'
 import { claimPort } from './free-port.ts'
@@ -128,10 +128,12 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
     child.process.kill('SIGKILL')
     this.#children.delete(child)
     this.#metrics.remove(child.process)
-    if (this.#isStopping && code !== 0) {
+    // Ctrl-C reaches it before it heeds signals, and may be seen of it before it is seen here: nothing was lost.
+    const isUnbegun = !child.listens && endSignals.some((name) => name === signal)
+    if (this.#isStopping && code !== 0 && !isUnbegun) {
       this.#log.error({ process: child.process.pid, code, signal }, 'a process did not end well')
       this.#failed++
-    } else if (!this.#isServing) {
+    } else if (!this.#isServing && !isUnbegun) {
       this.#listening.reject(new StartRefused(`a process ended with ${code ?? signal} before it listened`))
     } else if (!this.#isStopping) this.#startAnew(child)
   }

@@ -126,6 +126,21 @@ describe('a service of two processes that is told to end', () => {
     const line = /^.*a process did not end well.*$/m.exec(relevo.output())?.[0] ?? '{}'
     expect(JSON.parse(line)).toMatchObject({ level: 'error', process: hanging, signal: 'SIGKILL' })
   })
+
+  it('as Ctrl-C does in its first moments ends in order', async () => {
+    const relevo = run()
+    const children = await eventually(
+      async () => {
+        const found = await childrenOf(relevo)
+        return found.length === 2 ? found : null
+      },
+      { ...startMs, everyMs: 1 },
+    )
+    // They do not heed signals yet.
+    for (const pid of [relevo.pid, ...children]) process.kill(pid, 'SIGINT')
+    expect({ exitCode: await relevo.ended(), output: relevo.output() }).toMatchObject({ exitCode: 0 })
+    expect(relevo.output()).not.toMatch(/before it listened|did not end well/)
+  })
 })
 
 describe('a reader that goes away, as head does,', () => {
