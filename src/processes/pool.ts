@@ -140,15 +140,27 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
 
   #startAnew(child: Child): void {
     const { exitCode: code, signalCode: signal, pid } = child.process
-    this.#youngEnds = performance.now() - child.startedAt > youngMs ? 0 : this.#youngEnds + 1
-    const pauseMs = Math.min(restartMs.longest, restartMs.first * 2 ** Math.max(0, this.#youngEnds - 1))
+    const isYoung = performance.now() - child.startedAt <= youngMs
+    const pauseMs = this.#startLater(isYoung)
     this.#log.error({ process: pid, code, signal, pauseMs }, 'a process ended and is started anew')
     this.#metrics.restarted()
+  }
+
+  /** Returns the pause before, ms. */
+  #startLater(isYoung: boolean): number {
+    this.#youngEnds = isYoung ? this.#youngEnds + 1 : 0
+    const pauseMs = Math.min(restartMs.longest, restartMs.first * 2 ** Math.max(0, this.#youngEnds - 1))
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
-      this.#start()
+      try {
+        this.#start()
+      } catch (error) {
+        // No memory for it, say. The others go on.
+        this.#log.error({ error, pauseMs: this.#startLater(true) }, 'a process cannot be started')
+      }
     }, pauseMs)
     this.#timers.add(timer)
+    return pauseMs
   }
 }
 
