@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { addArrayTypes } from './array-types.ts'
-import { Primary, readHosts } from './hosts.ts'
+import { driverOptions, Primary, readHosts } from './hosts.ts'
 
 /** `onnotify`: called with channel and payload of each notification. The driver takes it, its types do not know it. */
 export type ClientOptions = postgres.Options<Record<string, never>> & {
@@ -23,17 +23,20 @@ export function openClient(
     options.onclose?.(connectionId)
   }
   const socket = primary === null ? {} : { socket: primary.socket }
+  const [first] = readHosts(url)
   const given = { ...options, ...socket, fetch_types: false, onnotice: () => undefined, onclose }
-  const client = postgres(readHosts(url)[0]?.url ?? url, given)
+  const client = first === undefined ? postgres(url, given) : postgres(first.url, { ...driverOptions(first), ...given })
   const closed = guardClosed(client)
   addArrayTypes(client)
   return client
 }
 
-/** Null for a socket in the file system, which the driver finds itself. */
+/** Null for a socket in the file system, and where no host is named: the driver has its own. */
 export function primaryOf(url: string): Primary | null {
   const hosts = readHosts(url)
-  return hosts.every(({ hostname }) => /^[^%/]+$/.test(hostname)) ? new Primary(hosts) : null
+  return hosts.every(({ hostname, socketPath }) => hostname !== '' && socketPath === undefined)
+    ? new Primary(hosts)
+    : null
 }
 
 /** What postgres.js 3.4.9 shows of a connection to a statement's `onexecute`. The queue that it is in is its state. */

@@ -8,6 +8,8 @@ export interface Host {
   readonly port: number
   /** A URL that leads to this host alone. */
   readonly url: string
+  /** Of a socket in the file system: `postgres://user:password@%2Fvar%2Frun%2Fpostgresql/database`. */
+  readonly socketPath?: string
 }
 
 /** How long a host may take to say what it is, ms. */
@@ -25,18 +27,39 @@ export function readHosts(url: string): Host[] {
   const [, scheme, user = '', authority = '', rest = ''] =
     /^(postgres(?:ql)?:\/\/)([^/?]*@)?([^/?]*)(.*)$/s.exec(url) ?? []
   if (scheme === undefined) throw new Error('must begin with postgres://')
-  return authority.split(',').map((host) => {
-    const read = URL.parse(`${scheme}${user}${host}${rest}`)
+  const named = authority.split(',')
+  return named.map((host) => {
+    const read = URL.parse(`${scheme}${user}${host || folderIn(rest)}${rest}`)
     const wanted = read?.searchParams.get('target_session_attrs') ?? 'primary'
     if (read === null || !['primary', 'read-write'].includes(wanted))
       throw new Error('must be a URL with one host or several, of a primary')
-    if (![read.username, read.password, read.hostname].every(isDecodable))
-      throw new Error('must have a % of its user, password or host written as %25')
+    if (![read.username, read.password, read.hostname, read.pathname].every(isDecodable))
+      throw new Error('must have a % of its user, password, host or database written as %25')
+    const hostname = decodeURIComponent(read.hostname.replace(/^\[(.*)\]$/, '$1'))
+    const isFolder = hostname.startsWith('/')
+    if (isFolder && named.length > 1) throw new Error('must have no folder of sockets among several hosts')
+    if (read.searchParams.has('host') && (host !== '' || !isFolder))
+      throw new Error('must have its host before the database, or as ?host= a folder of sockets')
+    if (host === '' && isFolder) for (const name of ['host', 'port']) read.searchParams.delete(name)
     // The driver knows the parameter too, and takes a hot standby of PostgreSQL 14 or later for read-write.
     read.searchParams.delete('target_session_attrs')
-    const hostname = read.hostname.replace(/^\[(.*)\]$/, '$1')
-    return { hostname, port: Number(read.port || 5432), url: read.href }
+    const port = Number(read.port || 5432)
+    const socket = isFolder ? { socketPath: `${hostname}/.s.PGSQL.${port}` } : {}
+    return { hostname, port, url: read.href, ...socket }
   })
+}
+
+/** `postgres://user:password@/database?host=/var/run/postgresql&port=5432`, libpq's other way to name one: as it stands before the database. */
+function folderIn(rest: string): string {
+  const named = new URLSearchParams(rest.slice(rest.indexOf('?') + 1))
+  const folder = named.get('host') ?? ''
+  return folder.startsWith('/') ? `${encodeURIComponent(folder)}:${named.get('port') ?? ''}` : ''
+}
+
+/** What the driver does not take from a URL, or not decoded. */
+export function driverOptions({ url, socketPath }: Host): { path?: string; database?: string } {
+  const database = decodeURIComponent(new URL(url).pathname.slice(1))
+  return { ...(socketPath === undefined ? {} : { path: socketPath }), ...(database === '' ? {} : { database }) }
 }
 
 /** The driver decodes these parts, and what it throws where it cannot is no line for the operator. */
@@ -123,6 +146,7 @@ function socketTo({ hostname, port }: Host): Socket {
 async function timelineOf(host: Host): Promise<number | null> {
   let sockets = 0
   const client = postgres(host.url, {
+    ...driverOptions(host),
     max: 1,
     prepare: false,
     fetch_types: false,

@@ -106,7 +106,7 @@ describe('a bad value', () => {
     [
       'DATABASE_URL',
       'postgres://relevo:50%bad-value@db/relevo',
-      'must have a % of its user, password or host written as %25',
+      'must have a % of its user, password, host or database written as %25',
     ],
     ['DATABASE_DIRECT_URL', 'mysql://user:bad-value@db/x', 'must begin with postgres://'],
     ['DATABASE_PREPARE', 'bad-value', 'must be one of true, false'],
