@@ -42,7 +42,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   try {
     const dataDir = await makeDataDir(options.dataDir)
     const lockFile = join(dataDir, 'embedded.lock')
-    const lock = await takeLock(lockFile, 180_000)
+    const lock = await takeLock(lockFile, 180_000).catch((error: unknown) => {
+      // Of a full disk the file system names no path.
+      throw new EmbeddedStartError(`cannot make ${lockFile}: ${codeOf(error) ?? 'unknown'}`, { cause: error })
+    })
     if (lock === undefined) throw new EmbeddedStartError(`another start holds ${lockFile} and does not end`)
     try {
       return await startLocked(dataDir, lockFile, options)

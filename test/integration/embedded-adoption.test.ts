@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { describe, expect, it } from 'vitest'
@@ -56,6 +56,17 @@ describe('a server that runs already', () => {
     await Promise.all(Array.from({ length: 8 }, () => own`select pg_sleep(0.01)`))
     await Promise.all([own.end(), server.stop()])
     expect(await fixture.postmasterPid()).toBeUndefined()
+  })
+
+  it('is stopped although its folder takes no lock, as on a full disk; a start says where', async () => {
+    const server = await fixture.start()
+    const lockFile = join(fixture.dataDir, 'embedded.lock')
+    // What cannot be read as a lock fails like one that cannot be written.
+    await mkdir(lockFile)
+    await server.stop()
+    expect(await fixture.postmasterPid()).toBeUndefined()
+    await expect(fixture.start()).rejects.toThrow(`cannot make ${lockFile}: EISDIR`)
+    await rmdir(lockFile)
   })
 
   it('is started anew by a start that comes while it stops', async () => {

@@ -63,8 +63,8 @@ export async function ensureDatabase({ sql }: Presence, database: string): Promi
  * a server about to end. Throws EmbeddedStartError when the server does not stop.
  */
 export async function leaveServer(presence: Presence, cluster: Cluster, lockFile: string): Promise<void> {
-  // Who holds the lock so long is starting on this server: it is theirs. Without DATA_DIR there is nothing to stop.
-  const lock = await takeLock(lockFile, 5_000).catch(() => undefined)
+  // Who holds the lock so long is starting on this server: it is theirs. A disk that takes no lock, as it is full, lets nobody start.
+  const lock = await takeLock(lockFile, 5_000).catch(() => null)
   try {
     const last = lock !== undefined && (await isLast(presence))
     await presence.sql.end({ timeout: 1 })
