@@ -98,7 +98,7 @@ async function startLocked(dataDir: string, lockFile: string, options: EmbeddedO
 
 /** A process holds 19 (docs/scaling.md). There may be more than it says: those of other roles, and of another Relevo that adopts the server. */
 function connectionsFor(processes: number): string {
-  return String(Math.max(400, 20 * (processes + 5)))
+  return String(Math.max(100, 20 * (processes + 4)))
 }
 
 async function startCluster(

@@ -184,7 +184,13 @@ describe.skipIf(!existsSync('/dev/full'))('a full disk under stdout and stderr',
 
   it('ends no service of two processes: it goes on, and ends in order', async () => {
     const PORT = String(await claimPort('127.0.0.1', 0))
-    const relevo = await runFull(['serve'], { PORT, WORKERS: '2', LOG_LEVEL: 'debug' })
+    const database = await createTestDatabase()
+    const settings = {
+      DATABASE_URL: database.url,
+      MASTER_KEY: randomBytes(32).toString('base64'),
+      ADMIN_TOKEN: 'a'.repeat(32),
+    }
+    const relevo = await runFull(['serve'], { ...settings, PORT, WORKERS: '2', LOG_LEVEL: 'debug' })
     const url = new URL(`http://127.0.0.1:${PORT}`)
     await eventually(() => answers(url), startMs)
     // Each is a line of the log.
@@ -192,7 +198,7 @@ describe.skipIf(!existsSync('/dev/full'))('a full disk under stdout and stderr',
     for (let times = 0; times < 3; times++) expect((await call()).status).toBe(404)
     relevo.child.kill('SIGTERM')
     expect(await relevo.ended()).toBe(0)
-    expect(await fixture.postmasterPid()).toBeUndefined()
+    await database.drop()
   })
 
   it('ends no command that has a server to stop, but one that only prints: what it made is lost', async () => {
