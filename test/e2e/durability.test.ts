@@ -42,7 +42,10 @@ describe('under load', { timeout: 120_000 }, () => {
 describe('three times as many exchanges as there is processor for', { timeout: 120_000 }, () => {
   it('every answer is a valid encrypted 200 and in the log, some at once, none before its deadline, and then all are served again', async () => {
     const database = await createTestDatabase()
-    const { overload, after, earliestMs, unlogged, shedCounted, silences } = await overloadRun(database.url, 4, 3)
+    const { overload, after, earliestMs, unlogged, shedCounted, silences } = await overloadRun(database.url, 4, {
+      settling: 3,
+      byCpu: true,
+    })
     expect([...overload.wrong, ...after.wrong]).toEqual([])
     expect({ lost: overload.lost, unlogged }).toEqual({ lost: 0, unlogged: 0 })
     expect(overload.replied).toBeGreaterThan(0)
