@@ -88,7 +88,7 @@ export function refuseConnections({ server: listener }: FastifyInstance): (isRef
 
 /** A response that says how large it is. */
 class Answer<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
-  /** Whoever counts what is not taken. */
+  /** Whoever counts what is not taken; null once it is taken, or its connection is gone. */
   counted: Unanswered | null = null
   /** Bytes that were handed over at its end, until they are with the system. */
   untaken = 0
@@ -122,6 +122,8 @@ class Unanswered {
       responses.delete(response)
       this.#untaken -= response.untaken
       response.untaken = 0
+      // Where its connection is gone it may be made all the same, and nothing would say that it was taken.
+      response.counted = null
     })
     if (responses.size > this.#bounds.pipelined) socket.destroy()
   }

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { eventually } from '../support/eventually.ts'
 import { createAccount, createWebhook, startRelevo, type TestAccount, type TestRelevo } from '../support/relevo.ts'
 import { type FakeTenant, startTenant } from '../support/tenant.ts'
-import { reply } from '../support/tenant-behaviours.ts'
+import { delayed, reply } from '../support/tenant-behaviours.ts'
 
 const exchange = { action: 'data_exchange', screen: 'A', data: {}, flow_token: 'hostile', version: '3.0' }
 const bounds = { headMs: 400, requestMs: 800, lookEveryMs: 50, connections: 30, pipelined: 8 }
@@ -304,6 +304,30 @@ it('answers that nobody takes hold a bounded amount of memory together: who leav
   })
   await eventually(() => received > 2 * bytes)
   for (const socket of [few, ...many]) socket.destroy()
+  await relevo.close()
+})
+
+it('an answer that is made after its connection is gone counts nothing', async () => {
+  const relevo = await startRelevo({}, { bounds: { untakenBytes: 1024 * 1024 } })
+  const tenant = await startTenant()
+  tenant.always(delayed(300, { screen: 'A', data: { x: 'a'.repeat(200_000) } }))
+  const account = await createAccount(relevo)
+  await createWebhook(relevo, account, tenant.url)
+  const { port, hostname } = new URL(relevo.url)
+  for (let times = 1; times <= 6; times++) {
+    const { body, signature } = account.meta.seal({ action: 'INIT', flow_token: `gone-${times}` })
+    const socket = connect(Number(port), hostname).on('error', () => undefined)
+    socket.write(
+      `POST /api/whatsapp/flows/${account.wabaId}/data HTTP/1.1\r\nhost: x\r\nx-hub-signature-256: ${signature}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    await eventually(() => tenant.received.length === times)
+    socket.destroy()
+  }
+  await relevo.exchanges(account, 6)
+  // Else each further answer is one too many, and whoever asks for it is cut.
+  for (let times = 0; times < 3; times++) expect((await fetch(`${relevo.url}/openapi.json`)).status).toBe(200)
+  tenant.assertNoSurprises()
+  await tenant.close()
   await relevo.close()
 })
 
