@@ -3,7 +3,7 @@ import { randomToken } from '../crypto/digest.ts'
 import { ApiError, invalidInput } from '../domain/errors.ts'
 import { defaultLifetimeMs } from '../domain/flow-response.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type FlowMessage, sendFlowMessage } from '../graph/messages.ts'
+import { type FlowMessage, type SentMessage, sendFlowMessage } from '../graph/messages.ts'
 import { type Channel, channelsOfWaba, findChannel } from '../storage/channels.ts'
 import { findClient } from '../storage/clients.ts'
 import { findFlow, type StoredFlow } from '../storage/flows.ts'
@@ -63,9 +63,8 @@ export const send = workspaceOperation({
       await record(deps, workspaceId, flowResponseId, { sendStatus })
       throw graphFailure(result.problem, { flowResponseId, flowToken, sendStatus })
     }
-    const messageId = result.value
-    await record(deps, workspaceId, flowResponseId, sentEnd(body, messageId))
-    return created({ flowToken, messageId, flowResponseId, status: 'SENT' as const })
+    await record(deps, workspaceId, flowResponseId, sentEnd(body, result.value, to))
+    return created({ flowToken, messageId: result.value.messageId, flowResponseId, status: 'SENT' as const })
   },
 })
 
@@ -111,11 +110,12 @@ function messageOf(body: FlowMessageInput, flow: StoredFlow, flowToken: string):
   return { type: 'interactive', header, body: text, footer, metaFlowId, flowToken, cta, mode, action, screen, data }
 }
 
-function sentEnd({ expiresAt }: FlowMessageInput, messageId: string): SendEnd {
+function sentEnd({ expiresAt }: FlowMessageInput, { messageId, metaPhoneNumber }: SentMessage, to: string): SendEnd {
   const sentAt = new Date()
   return {
     sendStatus: 'sent',
     messageId,
+    metaPhoneNumber: metaPhoneNumber === to ? null : metaPhoneNumber,
     sentAt,
     expiresAt: expiresAt ?? new Date(sentAt.getTime() + defaultLifetimeMs),
   }

@@ -173,7 +173,8 @@ function textOf(value: unknown): string | null {
 }
 
 /** The tenant's form of it (contract.md §6); no library judges it. */
-function phoneNumberOf(waId: unknown): string | null {
+/** `+` and Meta's `wa_id`; null where it is no phone number. */
+export function phoneNumberOf(waId: unknown): string | null {
   return typeof waId === 'string' && /^[0-9]{8,15}$/.test(waId) ? `+${waId}` : null
 }
 

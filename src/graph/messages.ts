@@ -1,4 +1,5 @@
 import { isObject, type JsonObject } from '../domain/json.ts'
+import { phoneNumberOf } from '../domain/meta-webhook.ts'
 import type { Graph } from './client.ts'
 import { failed, type GraphResult, unreadable } from './problem.ts'
 
@@ -40,12 +41,19 @@ export interface Sending {
 
 const invalidValue = 131009
 
-/** Sends once; `value` is Meta's id of the message. */
+/** What Meta made of a message. */
+export interface SentMessage {
+  readonly messageId: string
+  /** Whom it went to: Brazil's and Mexico's numbers may have another form at Meta (`wa_id`). Null: Meta did not say, or no number. */
+  readonly metaPhoneNumber: string | null
+}
+
+/** Sends once. */
 export async function sendFlowMessage(
   graph: Graph,
   sending: Sending,
   message: FlowMessage,
-): Promise<GraphResult<string>> {
+): Promise<GraphResult<SentMessage>> {
   const first = await post(graph, sending, contentOf(message, 'object'))
   // Meta's page has `data` as a string, its samples as an object: protocol.md 4.4. The first was refused, so nothing is sent twice.
   const mayBeForm = !first.ok && first.problem.metaCode === invalidValue && holdsData(message)
@@ -56,14 +64,22 @@ function holdsData(message: FlowMessage): boolean {
   return message.type === 'interactive' && message.action === 'navigate' && message.data !== null
 }
 
-async function post(graph: Graph, sending: Sending, content: JsonObject): Promise<GraphResult<string>> {
+async function post(graph: Graph, sending: Sending, content: JsonObject): Promise<GraphResult<SentMessage>> {
   const { phoneNumberId, to, accessToken } = sending
   const body = { messaging_product: 'whatsapp', recipient_type: 'individual', to, ...content }
   const result = await graph.call({ method: 'POST', path: [phoneNumberId, 'messages'], body, accessToken })
   if (!result.ok) return result
-  const first = Array.isArray(result.value.messages) ? result.value.messages[0] : null
-  if (!isObject(first) || typeof first.id !== 'string') return failed(unreadable(200))
-  return { ok: true, value: first.id }
+  const sent = firstOf(result.value.messages)
+  if (typeof sent?.id !== 'string') return failed(unreadable(200))
+  return {
+    ok: true,
+    value: { messageId: sent.id, metaPhoneNumber: phoneNumberOf(firstOf(result.value.contacts)?.wa_id) },
+  }
+}
+
+function firstOf(list: unknown): JsonObject | null {
+  const first: unknown = Array.isArray(list) ? list[0] : null
+  return isObject(first) ? first : null
 }
 
 type DataForm = 'object' | 'string'

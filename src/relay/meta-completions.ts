@@ -51,11 +51,16 @@ export async function confirmCompletions(
       continue
     }
     const owner = ownerOf(before, linked)
-    if (!isTheirs(owner, one.client, isByMessage)) {
+    if (!isTheirs(before, owner, one.client, isByMessage)) {
       ignored++
       continue
     }
-    const after = { ...afterConfirmation(before, linksOf(one, owner), one.at), confirmedAt: before.confirmedAt ?? now }
+    const { confirmedAt, metaPhoneNumber } = before
+    const after = {
+      ...afterConfirmation(before, linksOf(one, owner), one.at),
+      confirmedAt: confirmedAt ?? now,
+      metaPhoneNumber,
+    }
     rows.set(flowToken, after)
     changed.add(flowToken)
     if (before.confirmedAt === null) tellings.push(tellingOf(one, after, recordsOf(after, linked), now))
@@ -118,15 +123,22 @@ function ownerOf({ clientId, conversationId }: FlowResponse, { conversations }: 
 }
 
 /** A sender without a phone number is nobody we know: then Meta's word for the message counts, and a token alone does not. */
-function isTheirs(owner: string | null, client: Client | null, isByMessage: boolean): boolean {
-  return owner === null || (client === null ? isByMessage : client.id === owner)
+function isTheirs(
+  { metaPhoneNumber }: ConfirmableFlowResponse,
+  owner: string | null,
+  client: Client | null,
+  isByMessage: boolean,
+): boolean {
+  if (owner === null) return true
+  return client === null ? isByMessage : client.id === owner || client.phoneNumber === metaPhoneNumber
 }
 
 function linksOf({ account, completion, client, conversation, channelId }: Completed, owner: string | null) {
   return {
     flowId: onlyFlow(account)?.id ?? null,
     clientId: owner ?? client?.id ?? null,
-    conversationId: conversation?.id ?? null,
+    // The sender's, and so another client's where Meta knows the owner by another number.
+    conversationId: owner === null || owner === client?.id ? (conversation?.id ?? null) : null,
     messageId: completion.messageId,
     channelId,
   }

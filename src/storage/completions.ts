@@ -9,6 +9,8 @@ import { clientOf, conversationOf, flowResponseOf } from './sessions.ts'
 /** A flow response and whether Meta has confirmed its completion. All of this runs in a transaction of the caller's. */
 export interface ConfirmableFlowResponse extends FlowResponse {
   readonly confirmedAt: Date | null
+  /** Whom Meta sent it to, where that is another number than the client's. */
+  readonly metaPhoneNumber: string | null
 }
 
 /** The flow tokens that these messages sent, of several the newest. */
@@ -51,11 +53,15 @@ export async function claimFlowResponses(
     order by flow_token collate "C"
     on conflict (workspace_id, flow_token_digest) do update set updated_at = r.updated_at
     returning r.id, r.flow_token, r.flow_id, r.status, r.sent_at, r.opened_at, r.last_activity_at, r.completed_at, r.confirmed_at,
-      r.expires_at, r.client_id, r.conversation_id, r.message_id, r.campaign_id, r.agent_id, r.channel_id`
+      r.expires_at, r.client_id, r.conversation_id, r.message_id, r.meta_phone_number, r.campaign_id, r.agent_id, r.channel_id`
   return new Map(
     rows.map((row) => {
       const flowToken = row.flow_token as string
-      return [flowToken, { ...flowResponseOf(row, flowToken), confirmedAt: row.confirmed_at as Date | null }]
+      const own = {
+        confirmedAt: row.confirmed_at as Date | null,
+        metaPhoneNumber: row.meta_phone_number as string | null,
+      }
+      return [flowToken, { ...flowResponseOf(row, flowToken), ...own }]
     }),
   )
 }

@@ -7,7 +7,12 @@ import { listed } from './listed-text.ts'
 import { flowResponses } from './schema.ts'
 import { existing, only, type Page } from './workspaces.ts'
 
-const { workspaceId: _workspaceId, flowTokenDigest: _digest, ...columns } = getTableColumns(flowResponses)
+const {
+  workspaceId: _id,
+  flowTokenDigest: _digest,
+  metaPhoneNumber: _number,
+  ...columns
+} = getTableColumns(flowResponses)
 const columnsOfList = { ...columns, flowToken: listed(flowResponses.flowToken) }
 
 export const sendStatuses = ['sending', 'sent', 'failed', 'unknown'] as const

@@ -38,6 +38,7 @@ export function beginSend(queryable: Queryable, workspaceId: WorkspaceId, send: 
       sendStatus: 'sending' as const,
       sentAt: null,
       messageId: null,
+      metaPhoneNumber: null,
       expiresAt: expiresAt ?? new Date(now.getTime() + defaultLifetimeMs),
       updatedAt: now,
     }
@@ -76,7 +77,14 @@ function lostBefore(now: Date): Date {
 
 /** How the call ended. `unknown`: Meta may have sent the flow and may not. */
 export type SendEnd =
-  | { readonly sendStatus: 'sent'; readonly messageId: string; readonly sentAt: Date; readonly expiresAt?: Date }
+  | {
+      readonly sendStatus: 'sent'
+      readonly messageId: string
+      /** Whom Meta sent it to, where that is another number than the client's. */
+      readonly metaPhoneNumber: string | null
+      readonly sentAt: Date
+      readonly expiresAt?: Date
+    }
   | { readonly sendStatus: 'failed' | 'unknown' }
 
 export function recordSendEnd(queryable: Queryable, workspaceId: WorkspaceId, id: string, end: SendEnd): Promise<void> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type FakeGraph, refuse, startGraph } from '../support/graph.ts'
+import { bodyOf, entryOf, nfmReply, postEvents } from '../support/meta-webhook.ts'
 import {
   type ApiAnswer,
   create,
@@ -103,6 +104,30 @@ describe('from registration to the first exchange, with Meta on both sides', () 
     await relevo.exchanges(account, 1)
     const { body } = await call('GET', `/v1/flow-responses/${sent.body.flowResponseId}`)
     expect(body).toMatchObject({ status: 'IN_PROGRESS', sendStatus: 'sent' })
+  })
+
+  it('the form comes back from the number that Meta sent it to, which is another than the client’s', async () => {
+    const typed = `+5255${phoneNumber.slice(-8)}`
+    const atMeta = `521${typed.slice(3)}`
+    graph.next('POST /:id/messages', ({ standard, response }) => {
+      response
+        .writeHead(200)
+        .end(JSON.stringify(Object.assign(standard() as object, { contacts: [{ input: typed, wa_id: atMeta }] })))
+    })
+    const { id: clientId } = await create(relevo, '/v1/clients', { phoneNumber: typed }, account.token)
+    const sent = await call('POST', `/v1/flows/${flowId}/messages`, { clientId, body: 'An offer', cta: 'Open' })
+    const { flowToken, messageId, flowResponseId } = sent.body
+    const stateOf = async () => (await call('GET', `/v1/flow-responses/${flowResponseId}`)).body
+    const complete = async (from: string) => {
+      const reply = nfmReply({ from, contextId: messageId, response: { flow_token: flowToken, choice: 'p2' } })
+      const events = bodyOf(entryOf(account.wabaId, reply))
+      expect((await postEvents(relevo, events, account.appSecret)).status).toBe(200)
+    }
+    await complete('4915550000001')
+    expect(await stateOf()).toMatchObject({ status: 'SENT', conversationId: null })
+    await complete(atMeta)
+    expect(await stateOf()).toMatchObject({ status: 'COMPLETED', clientId, conversationId: null })
+    expect(await stateOf()).not.toHaveProperty('metaPhoneNumber')
   })
 
   it('an exchange that comes before Meta has answered the call finds its flow response', async () => {

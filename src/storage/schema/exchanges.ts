@@ -27,6 +27,8 @@ export const flowResponses = pgTable(
     clientId: text('client_id'),
     conversationId: text('conversation_id'),
     messageId: text('message_id'),
+    // Whom Meta sent it to, where that is another number than the client's: `+55 11 9…` may be `+55 11 …` at Meta.
+    metaPhoneNumber: text('meta_phone_number'),
     campaignId: text('campaign_id'),
     agentId: text('agent_id'),
     channelId: text('channel_id'),

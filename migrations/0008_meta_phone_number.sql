@@ -1,0 +1,1 @@
+ALTER TABLE "flow_responses" ADD COLUMN "meta_phone_number" text;
