@@ -81,12 +81,15 @@ export function createJobs(parts: JobParts): Job[] {
       name: 'delete_old_rows',
       everyMs: hour,
       run: async (signal) => {
-        const logBegin = await msAgo(logDays * dayMs)
-        await deleteOldRows(database.work, 'meta_events', await msAgo(metaEventDays * dayMs), signal)
-        await deleteOldRows(database.work, 'expunges', logBegin, signal)
-        // Of processes that died: nobody is shown them after seconds.
-        await deleteOldRows(database.work, 'webhook_breakers', await msAgo(hour), signal)
-        await deleteStatsBefore(database.work, await msAgo(Math.max(logDays * dayMs, leastStatsMs)), signal)
+        const logMs = logDays * dayMs
+        const tables = [
+          async () => deleteOldRows(database.work, 'meta_events', await msAgo(metaEventDays * dayMs), signal),
+          async () => deleteOldRows(database.work, 'expunges', await msAgo(logMs), signal),
+          // Of processes that died: nobody is shown them after seconds.
+          async () => deleteOldRows(database.work, 'webhook_breakers', await msAgo(hour), signal),
+          async () => deleteStatsBefore(database.work, await msAgo(Math.max(logMs, leastStatsMs)), signal),
+        ]
+        await eachPastFailures(tables, (deleteOld) => deleteOld(), signal)
       },
     },
     {

@@ -118,8 +118,7 @@ export async function recordProgress(
 const rowsThatWait = (
   planning: Planning,
 ) => `json_to_recordset($1::text::json) as t(workspace_id text, id uuid, status text, reason text, attempts int,
-    failures int, due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text, was_due_at timestamptz,
-    was_due_before timestamptz)
+    failures int, due_at timestamptz, at timestamptz, was_made boolean, last_status int, last_failure text, was_due_at timestamptz)
   where d.workspace_id = t.workspace_id and d.id = t.id and ${within('d.id', 2, planning)} and ${within('t.id', 2, planning)}
     and d.status in ('pending', 'failed')`
 
@@ -129,8 +128,7 @@ const movingOf = (planning: Planning) => `
     due_at = t.due_at, delivered_at = case when t.status = 'delivered' then t.at else d.delivered_at end,
     last_status = case when t.was_made then t.last_status else d.last_status end,
     last_failure = case when t.was_made then t.last_failure else d.last_failure end, updated_at = t.at
-  from ${rowsThatWait(planning)} and (t.status = 'delivered' or d.due_at >= t.was_due_at and d.due_at < t.was_due_before
-    or d.due_at = t.due_at)
+  from ${rowsThatWait(planning)} and (t.status = 'delivered' or d.due_at = t.was_due_at or d.due_at = t.due_at)
   returning d.id`
 
 /** An attempt that moved nothing was made all the same. */
@@ -153,8 +151,6 @@ function moveOf({ attempt, wasDueAt, ...progress }: DeliveryProgress) {
     last_status: attempt?.status ?? null,
     last_failure: attempt?.failure ?? null,
     was_due_at: wasDueAt,
-    // The column has microseconds.
-    was_due_before: new Date(wasDueAt.getTime() + 1),
   }
 }
 

@@ -271,6 +271,20 @@ it('rows of what Meta told and of who was expunged go by age', async () => {
   expect([await countOf('meta_events'), await countOf('expunges')]).toEqual([1, 3])
 })
 
+it('old rows of a table go although another’s cannot', async () => {
+  await sql`insert into meta_events values (${workspaceId}, 'd', ${at(-9)})`
+  await sql`insert into expunges values (${workspaceId}, 'd', 'client', ${at(-31)})`
+  await sql`create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'`
+  await sql`create trigger refuse before delete on meta_events for each row execute function refuse()`
+  try {
+    await expect(run('delete_old_rows')).rejects.toMatchObject({ sqlState: 'P0001' })
+  } finally {
+    await sql`drop trigger refuse on meta_events`
+    await sql`drop function refuse`
+  }
+  expect([await countOf('meta_events'), await countOf('expunges')]).toEqual([1, 0])
+})
+
 it('statistics stay as long as the log, and in any case until a webhook that answers exchanges cannot be taken for dead', async () => {
   const insertStats = (days: number) => sql`
     insert into exchange_stats values (${workspaceId}, 5, ${at(days)}, '', 'wh_1', 'replied', 1, 0, '{}', '{}', '{}', '{}')`
