@@ -46,10 +46,11 @@ export const connect = workspaceOperation({
     succeeded(await setEndpointUri(deps.graph, atMeta.access, endpointUri))
     const toldAt = new Date()
     const told = await readFlow(deps.graph, atMeta.access)
-    // Meta took it, whether or not it can be asked what else that changed.
-    const changes = told.ok ? toldByMeta(told.value) : { endpointUri }
+    // Meta took it, whether or not it can be asked what else that changed, or says it then.
+    const named = (told.ok ? told.value.endpointUri : null) ?? endpointUri
+    const changes = { ...(told.ok ? toldByMeta(told.value) : {}), endpointUri: named }
     const body = await store(deps, workspaceId, atMeta, changes, toldAt)
-    if (told.ok && told.value.endpointUri !== endpointUri) {
+    if (named !== endpointUri) {
       const extras = { status: 502, members: { metaCode: null, retryable: true } }
       throw new ApiError('graph_error', 'Meta took the endpoint URI, but names another one when asked', [], extras)
     }
@@ -69,9 +70,12 @@ export const publish = workspaceOperation({
     succeeded(await publishFlow(deps.graph, atMeta.access))
     const toldAt = new Date()
     const told = await readFlow(deps.graph, atMeta.access)
-    // It is published, whether or not Meta can be asked what else that changed.
-    const changes = told.ok ? toldByMeta(told.value) : { status: 'PUBLISHED' }
-    return ok(await store(deps, workspaceId, atMeta, changes, toldAt))
+    // It is published, whether or not Meta can be asked what else that changed, or says it then.
+    const changes = told.ok ? toldByMeta(told.value) : {}
+    const isDraft = (changes.status ?? 'DRAFT') === 'DRAFT'
+    return ok(
+      await store(deps, workspaceId, atMeta, { ...changes, ...(isDraft ? { status: 'PUBLISHED' } : {}) }, toldAt),
+    )
   },
 })
 

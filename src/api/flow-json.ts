@@ -46,5 +46,5 @@ function toldBy(document: JsonObject | null, facts: FlowJsonFacts | null) {
 }
 
 function isStorable({ jsonVersion, dataApiVersion, screens }: FlowJsonFacts): boolean {
-  return [jsonVersion, dataApiVersion ?? '', ...screens].every(isPlainText)
+  return [jsonVersion ?? '', dataApiVersion ?? '', ...screens].every(isPlainText)
 }

@@ -42,7 +42,7 @@ export interface Flow {
 export const flowJsonBounds = { screens: 1000, screenIdLength: 200, routes: 10_000, versionLength: 20 } as const
 
 export interface FlowJsonFacts {
-  readonly jsonVersion: string
+  readonly jsonVersion: string | null
   readonly dataApiVersion: string | null
   readonly screens: readonly string[]
   readonly firstScreen: string
@@ -56,7 +56,7 @@ export interface FlowJsonFault {
 
 /** What we read of a Flow JSON; the rest is Meta's business. */
 interface ReadableFlowJson {
-  readonly version: string
+  readonly version?: string
   readonly data_api_version?: string
   readonly routing_model?: Readonly<Record<string, readonly string[]>>
   readonly screens: readonly { readonly id: string }[]
@@ -78,7 +78,8 @@ export function readFlowJson(document: JsonObject): {
 function* faultsIn({ version, data_api_version, screens, routing_model }: JsonObject): Generator<FlowJsonFault> {
   const { versionLength, screenIdLength, screens: mostScreens } = flowJsonBounds
   const versionMessage = `must be a string of at most ${versionLength} characters`
-  if (!isTextOf(version, 0, versionLength)) yield { path: ['version'], message: versionMessage }
+  if (version !== undefined && !isTextOf(version, 0, versionLength))
+    yield { path: ['version'], message: versionMessage }
   if (data_api_version !== undefined && !isTextOf(data_api_version, 0, versionLength)) {
     yield { path: ['data_api_version'], message: versionMessage }
   }
@@ -118,7 +119,7 @@ function factsOf(flowJson: ReadableFlowJson): FlowJsonFacts {
   const reached = new Set(routes.flatMap(([from, targets]) => targets.filter((to) => to !== from)))
   const first = screens.find((screen) => !reached.has(screen)) ?? screens[0] ?? ''
   return {
-    jsonVersion: flowJson.version,
+    jsonVersion: flowJson.version ?? null,
     dataApiVersion: flowJson.data_api_version ?? null,
     screens,
     firstScreen: first,

@@ -5,7 +5,7 @@ export const maxJsonDepth = 200
 export const maxJsonValues = 200_000
 
 /** The same for what a phone sends and a webhook replies, of which many come in a second. */
-export const maxExchangeValues = 20_000
+export const maxExchangeValues = 50_000
 
 export type JsonObject = Readonly<Record<string, unknown>>
 

@@ -98,7 +98,7 @@ describe('outcomes of an exchange', () => {
     ['invalid_reply', 'data null and screen a number', text('{"screen":1,"data":null}')],
     ['reply_too_large', 'announced', huge(256 * 1024 + 1)],
     ['reply_too_large', 'chunked', huge(256 * 1024 + 1, { chunked: true })],
-    ['internal_error', 'reply of 20,001 values', text(`{"data":{"a":[${Array(19_999).fill(0)}]}}`)],
+    ['internal_error', 'reply of 50,001 values', text(`{"data":{"a":[${Array(49_999).fill(0)}]}}`)],
     ['internal_error', 'reply nested too deep', text(`{"data":${'{"a":'.repeat(300)}1${'}'.repeat(300)}}`)],
   ]
   it.each(broken)('%s: %s', async (outcome, _name, behaviour) => {
@@ -116,8 +116,8 @@ describe('outcomes of an exchange', () => {
 
   it.each([
     ['nested deeper than 200', `${'{"a":'.repeat(201)}1${'}'.repeat(201)}`],
-    ['of more than 20,000 values', `{"a":[${Array(20_000).fill(0)}]}`],
-    ['of more than 20,000 objects', `{"a":[${Array(20_000).fill('{}')}]}`],
+    ['of more than 50,000 values', `{"a":[${Array(50_000).fill(0)}]}`],
+    ['of more than 50,000 objects', `{"a":[${Array(50_000).fill('{}')}]}`],
   ])('internal_error: a request %s', async (_, payload) => {
     const account = await createAccount(relevo)
     await createWebhook(relevo, account, tenant.url)

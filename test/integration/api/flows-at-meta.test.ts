@@ -47,6 +47,17 @@ describe('connect', () => {
     expect((await under.workspace.get(`/v1/flows/${id}`)).body.endpointUri).toBe(endpointUri)
   })
 
+  test('succeeds though Meta does not name it afterwards', async () => {
+    const { wabaId } = await under.makeWaba()
+    const { id, metaFlowId } = await under.makeFlow(wabaId)
+    const endpointUri = `${publicUrl}/api/whatsapp/flows/${wabaId}/${metaFlowId}/data`
+    under.fake.next(
+      'GET /:id',
+      answerChanged(({ endpoint_uri: _, ...flow }) => flow),
+    )
+    expect(await onFlow(id, 'connect')).toMatchObject({ status: 200, body: { endpointUri } })
+  })
+
   test('422 where Meta refuses, and nothing is stored', async () => {
     const { wabaId } = await under.makeWaba()
     const { id } = await under.makeFlow(wabaId)
@@ -74,6 +85,21 @@ describe('publish', () => {
     under.fake.next('GET /:id', refuse(2, { status: 500 }))
     const answer = await onFlow(id, 'publish')
     expect([answer.status, answer.body.status, answer.body.name]).toEqual([200, 'PUBLISHED', 'by hand'])
+  })
+
+  test('is published though Meta still calls it a draft, and not where Meta says more', async () => {
+    const { wabaId } = await under.makeWaba()
+    const { id } = await under.makeFlow(wabaId)
+    for (const [status, stored] of [
+      ['DRAFT', 'PUBLISHED'],
+      ['BLOCKED', 'BLOCKED'],
+    ]) {
+      under.fake.next(
+        'GET /:id',
+        answerChanged((it) => ({ ...it, status })),
+      )
+      expect((await onFlow(id, 'publish')).body.status).toBe(stored)
+    }
   })
 
   test('422 with the code where Meta refuses', async () => {

@@ -61,7 +61,7 @@ describe('readFlowJson', () => {
 
   const screens = [{ id: 'A' }]
   it.each([
-    [{}, ['version', 'screens']],
+    [{}, ['screens']],
     [{ version: '7.1' }, ['screens']],
     [{ version: '7.1', screens: [] }, ['screens']],
     [{ version: '7.1', screens: {} }, ['screens']],
@@ -69,6 +69,7 @@ describe('readFlowJson', () => {
       { version: '7.1', screens: [{ id: '' }, null, { id: 'A' }, { id: 5 }] },
       ['screens.0.id', 'screens.1.id', 'screens.3.id'],
     ],
+    [{ screens }, []],
     [{ version: 7, screens }, ['version']],
     [{ version: '7.1', data_api_version: null, screens }, ['data_api_version']],
     [{ version: '7.1', routing_model: [], screens }, ['routing_model']],
