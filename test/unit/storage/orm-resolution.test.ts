@@ -35,26 +35,36 @@ describe('files of drizzle-orm', () => {
     expect(ormFileUrl('./schema.js', import.meta.url)).toBeNull()
   })
 
-  it('are found so in a process of Relevo, and are the modules that Node finds', () => {
+  it('are found so in a process of Relevo, as its own files are and names once, and are the modules that Node finds', () => {
     const [runtime, root] = ['../../../src/runtime.ts', '../../../'].map((path) =>
       fileURLToPath(new URL(path, import.meta.url)),
     )
     // A hook registered earlier is asked only for what a later one passes on.
     const program = `import { registerHooks } from 'node:module'
-      let passedOn = 0
+      const passedOn = { orm: 0, own: 0 }
+      const names = []
       registerHooks({ resolve(specifier, context, next) {
-        if (context.parentURL?.includes('/drizzle-orm/') && specifier.startsWith('.')) passedOn++
+        const isFile = specifier.startsWith('.')
+        if (context.parentURL?.includes('/drizzle-orm/') && isFile) passedOn.orm++
+        if (context.parentURL?.includes('/src/storage/') && isFile) passedOn.own++
+        if (specifier.startsWith('drizzle-orm')) names.push(specifier)
         return next(specifier, context)
       } })
       if (process.env.RUNTIME) await import(process.env.RUNTIME)
-      const { pgTable } = await import('drizzle-orm/pg-core')
-      const isSame = (await import('./node_modules/drizzle-orm/pg-core/table.js')).pgTable === pgTable
-      console.log(JSON.stringify({ passedOn, isSame }))`
+      const { clients } = await import('./src/storage/schema.ts')
+      await import('./src/storage/clients.ts')
+      const { PgTable } = await import('./node_modules/drizzle-orm/pg-core/table.js')
+      const isOnce = new Set(names).size === names.length
+      console.log(JSON.stringify({ passedOn, isOnce, isSame: clients instanceof PgTable }))`
     const run = (env: Record<string, string>) =>
       JSON.parse(
         execFileSync(process.execPath, ['--input-type=module', '--eval', program], { cwd: root, env }).toString(),
       )
-    expect(run({ RUNTIME: String(runtime) })).toEqual({ passedOn: 0, isSame: true })
-    expect(run({}).passedOn).toBeGreaterThan(100)
+    const prepared = run({ RUNTIME: String(runtime) })
+    expect(prepared).toEqual({ passedOn: { orm: 0, own: 0 }, isOnce: true, isSame: true })
+    const plain = run({})
+    expect(plain.passedOn.orm).toBeGreaterThan(100)
+    expect(plain.passedOn.own).toBeGreaterThan(5)
+    expect(plain.isOnce).toBe(false)
   })
 })
