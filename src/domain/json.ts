@@ -68,19 +68,23 @@ function hasFewer(json: string, marks: readonly string[], most: number): boolean
   return true
 }
 
-/**
- * True if JSON text has more members, items, objects and arrays than `most` in all, about. Counts commas and opening brackets outside
- * strings; says nothing about validity.
- */
+/** True if JSON text has more values than `most`, as {@link countMarks} has it. */
 export function hasTooManyValues(json: string, most: number): boolean {
-  if (json.length <= most || hasFewer(json, [',', '{', '['], most)) return false
-  let left = most
+  return json.length > most && !hasFewer(json, [',', '{', '['], most) && countMarks(json, most) > most
+}
+
+/**
+ * How many members, items, objects and arrays JSON text has in all, about: commas and opening brackets outside strings. Not counted further than
+ * one more than `most`; says nothing about validity.
+ */
+export function countMarks(json: string, most: number): number {
+  let found = 0
   for (let i = 0; i < json.length; i++) {
     const code = json.charCodeAt(i)
     if (code === 0x22) i = endOfString(json, i)
-    else if ((code === 0x2c || code === 0x7b || code === 0x5b) && --left < 0) return true
+    else if ((code === 0x2c || code === 0x7b || code === 0x5b) && ++found > most) break
   }
-  return false
+  return found
 }
 
 /** How many members and items there are in all, containers included. `value`: of JSON that is not too deep. */

@@ -1,8 +1,10 @@
 import {
+  countMarks,
   hasTooManyValues,
   isObject,
   isTooDeep,
   type JsonObject,
+  maxExchangeValues,
   maxJsonValues,
   parseJson,
   parseJsonObject,
@@ -79,15 +81,22 @@ export interface FlowCompletion {
   /** The message that sent the flow. */
   readonly messageId: string | null
   readonly flowToken: string | null
-  /** `{}` where `response_json` holds no object. It is text on the wire; one of Meta's pages shows the object itself (protocol.md 3). */
+  /** `{}` where `response_json` holds no object, or more than is read. It is text on the wire; one of Meta's pages shows the object itself (protocol.md 3). */
   readonly response: JsonObject
 }
 
 /** Meta's have fewer than 200 characters, and PostgreSQL's index takes no more than 2,700 bytes. */
 const longestMessageId = 512
 
+/** How many more values the texts of forms may have that are read at one go: a body counts them as one value each, and may have a thousand. */
+export interface FormBound {
+  left: number
+}
+
+export const newFormBound = (): FormBound => ({ left: maxJsonValues })
+
 /** The messages in a change of the field `messages`; statuses and errors are not. */
-export function readMessages(value: JsonObject): MetaMessage[] {
+export function readMessages(value: JsonObject, bound: FormBound = newFormBound()): MetaMessage[] {
   const messages = Array.isArray(value.messages) ? value.messages.filter(isObject) : []
   const contacts = Array.isArray(value.contacts) ? value.contacts.filter(isObject) : []
   const phoneNumberId = isObject(value.metadata) ? textOf(value.metadata.phone_number_id) : null
@@ -102,7 +111,7 @@ export function readMessages(value: JsonObject): MetaMessage[] {
       phoneNumber: phoneNumberOf(message.from) ?? phoneNumberOf(contact?.wa_id),
       name: isObject(profile) ? nameOf(profile.name) : null,
       sentAt: timeOf(message.timestamp),
-      completion: completionOf(message),
+      completion: completionOf(message, bound),
     }
   })
 }
@@ -123,12 +132,12 @@ function contactFinder(
   return (message) => byId.get(message.from) ?? byId.get(message.from_user_id)
 }
 
-function completionOf({ context, interactive }: JsonObject): FlowCompletion | null {
+function completionOf({ context, interactive }: JsonObject, bound: FormBound): FlowCompletion | null {
   if (!isObject(interactive) || interactive.type !== 'nfm_reply' || !isObject(interactive.nfm_reply)) return null
   // Addresses and payments are an nfm_reply too, by another name.
   const { name, response_json: json } = interactive.nfm_reply
   if (name !== 'flow') return null
-  const response = isObject(json) ? json : typeof json === 'string' && !isTooDeep(json) ? parseJsonObject(json) : null
+  const response = responseOf(json, bound)
   const messageId = isObject(context) ? textOf(context.id) : null
   const isIndexable = messageId !== null && messageId.length <= longestMessageId
   return {
@@ -136,6 +145,18 @@ function completionOf({ context, interactive }: JsonObject): FlowCompletion | nu
     flowToken: textOf(response?.flow_token),
     response: response ?? {},
   }
+}
+
+/** Null where it is no object, too deep or too much. */
+function responseOf(json: unknown, bound: FormBound): JsonObject | null {
+  // Its values were counted as the body's.
+  if (isObject(json)) return json
+  if (typeof json !== 'string' || isTooDeep(json)) return null
+  const most = Math.min(maxExchangeValues, bound.left)
+  const values = countMarks(json, most)
+  if (values > most) return null
+  bound.left -= values
+  return parseJsonObject(json)
 }
 
 /** What Meta tells of a flow (protocol.md 5.4). */

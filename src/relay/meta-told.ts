@@ -3,6 +3,7 @@ import {
   type FlowNotice,
   type MetaEntry,
   type MetaMessage,
+  newFormBound,
   readFlowNotice,
   readMessages,
 } from '../domain/meta-webhook.ts'
@@ -40,10 +41,11 @@ export function readTold(entries: readonly AdmittedEntry[]): ToldThings {
   const messages = new Map<string, ToldMessage>()
   const notices = new Map<string, ToldNotice>()
   const unknown: { account: Account; field: string }[] = []
+  const bound = newFormBound()
   for (const { account, entry } of entries) {
     for (const { field, value } of entry.changes) {
       if (field === 'messages') {
-        for (const message of readMessages(value)) {
+        for (const message of readMessages(value, bound)) {
           const digest = digestOf(account, 'message', message.id ?? JSON.stringify(message.source))
           messages.set(digest.toString('hex'), { account, digest, message })
         }

@@ -123,6 +123,30 @@ describe('readMessages', () => {
     expect(message?.completion).toEqual({ messageId: null, flowToken: 't', response: { flow_token: 't', a: 1 } })
   })
 
+  /** How many items the `x` of each form has; null where its text was not read. */
+  const itemsOfForms = (...texts: string[]) => {
+    const reply = (json: string) => ({ type: 'nfm_reply', nfm_reply: { name: 'flow', response_json: json } })
+    const messages = readMessages({ messages: texts.map((json) => ({ interactive: reply(json) })) })
+    return messages.map(({ completion }) => {
+      const { x } = completion?.response ?? {}
+      return Array.isArray(x) ? x.length : null
+    })
+  }
+  /** Of so many values with itself, about half of them the items of `x`. */
+  const formOf = (values: number) => `{"x":[${'[],'.repeat(values / 2 - 1)}0]}`
+
+  it('reads no response_json of more than 50,000 values', () => {
+    expect(itemsOfForms(formOf(50_000))).toEqual([25_000])
+    expect(itemsOfForms(formOf(50_002), formOf(1000))).toEqual([null, 500])
+  })
+
+  it('reads no more than 200,000 values of all forms together, whatever they hold', () => {
+    const list = formOf(49_000).slice('{"x":'.length, -1)
+    const cut = formOf(49_500).slice(0, -1)
+    const texts = [50_000, 50_000, 2000, 900].map(formOf)
+    expect(itemsOfForms(list, cut, ...texts)).toEqual([null, null, 25_000, 25_000, null, 450])
+  })
+
   it.each([
     ['52155500011', '+52155500011'],
     ['5215512345678', '+5215512345678'],
