@@ -31,8 +31,8 @@ export interface OpenedRequest {
 }
 
 /**
- * Reads the outer body. Null when it is not JSON in UTF-8, not an object, or one of the three members is missing, not a string,
- * empty, or not standard base64 with padding (protocol.md 1.2). Members of other names are ignored.
+ * Reads the outer body. Null when it is not JSON in UTF-8, not an object, of more than 10,000 values, or one of the three members is missing, not
+ * a string, empty, or not standard base64 with padding (protocol.md 1.2). Members of other names are ignored.
  */
 export function readSealedRequest(body: Buffer): SealedRequest | null {
   const outer = readJsonObject(body)

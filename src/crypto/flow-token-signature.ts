@@ -24,8 +24,12 @@ export function verifyFlowTokenSignature(
   return readSegment(claims)?.flow_token === flowToken ? 'verified' : 'invalid'
 }
 
+/** Meta's has 36 characters. It is read before anything proves whose it is. */
+const longestHeader = 1024
+
 /** `crit` names extensions a reader must understand (RFC 7515 §4.1.11); we understand none. */
 function isHs256(header: string): boolean {
+  if (header.length > longestHeader) return false
   const fields = readSegment(header)
   return fields?.alg === 'HS256' && !('crit' in fields)
 }

@@ -75,6 +75,13 @@ describe('readSealedRequest', () => {
     expect(readSealedRequest(body)).toBeNull()
   })
 
+  it('takes 10,000 values and no more: the event loop would stand still for a megabyte of brackets', () => {
+    // Three commas and a bracket are around the list.
+    const withValues = (count: number) => Buffer.from(JSON.stringify({ ...request, extra: Array(count - 4).fill(0) }))
+    expect(readSealedRequest(withValues(10_000))).toEqual(readSealedRequest(outerBody(request)))
+    expect(readSealedRequest(withValues(10_001))).toBeNull()
+  })
+
   it.each(['encrypted_flow_data', 'encrypted_aes_key', 'initial_vector'])('gives null without %s', (name) => {
     const without = Object.fromEntries(Object.entries(request).filter(([member]) => member !== name))
     expect(readSealedRequest(Buffer.from(JSON.stringify(without)))).toBeNull()

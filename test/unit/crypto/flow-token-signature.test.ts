@@ -66,6 +66,22 @@ describe('verifyFlowTokenSignature', () => {
     expect(judge(given)).toBe('invalid')
   })
 
+  it('reads a header of 1,024 characters and no longer: nothing has proved yet whose it is', () => {
+    const withHeader = (length: number) => {
+      const pad = 'x'.repeat((length / 4) * 3 - JSON.stringify({ alg: 'HS256', pad: '' }).length)
+      return jwt({ flow_token: flowToken }, { header: { alg: 'HS256', pad } })
+    }
+    expect(withHeader(1024).indexOf('.')).toBe(1024)
+    expect(judge(withHeader(1024))).toBe('verified')
+    expect(judge(withHeader(1028))).toBe('invalid')
+  })
+
+  it('reads claims of 10,000 values and no more, though they are signed', () => {
+    const withValues = (count: number) => jwt({ flow_token: flowToken, x: Array(count - 2).fill(0) })
+    expect(judge(withValues(10_000))).toBe('verified')
+    expect(judge(withValues(10_001))).toBe('invalid')
+  })
+
   it('is invalid without a token to compare, without secrets, and under an empty one', () => {
     expect(judge(good, null)).toBe('invalid')
     expect(judge(jwt({ flow_token: null }), null)).toBe('invalid')
