@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ApiError } from '../domain/errors.ts'
 import { flowStatuses } from '../domain/flow.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
+import { maxJsonValues } from '../domain/json.ts'
 import { type FlowAccess, listFlowIds, type MetaFlow, readFlow, readFlowJson } from '../graph/flows.ts'
 import type { GraphProblem } from '../graph/problem.ts'
 import { storable } from '../storage/database.ts'
@@ -44,7 +45,7 @@ export const sync = workspaceOperation({
   description:
     'Reads every flow of the WABA, its Flow JSON included, and makes or changes the flows here. `failed` ' +
     'names those that could not be read whole: at the step `flow` nothing of it changed, at `flow_json` ' +
-    `all but its Flow JSON did. A WABA has at most ${mostFlows} flows here: those beyond are left out, and in \`failed\` with the ` +
+    `all but its Flow JSON did, which is not read above 10 MB or ${maxJsonValues} values. A WABA has at most ${mostFlows} flows here: those beyond are left out, and in \`failed\` with the ` +
     `code \`limit_reached\`. Flows that Meta no longer lists are kept. One sync of a workspace runs at a time, the next waits. ${graphErrorsDescription}`,
   errors: graphErrors,
   example: { body: { wabaId: exampleWabaId }, answer: ok({ created: 0, updated: 1, unchanged: 0, failed: [] }) },

@@ -1,4 +1,11 @@
-import { decodeUtf8, isTooDeep, type JsonObject, parseJsonObject } from '../domain/json.ts'
+import {
+  decodeUtf8,
+  hasTooManyValues,
+  isTooDeep,
+  type JsonObject,
+  maxJsonValues,
+  parseJsonObject,
+} from '../domain/json.ts'
 import type { AddressGuard } from '../egress/address-guard.ts'
 import { createDispatchers, type Dispatchers } from '../egress/dispatcher.ts'
 import type { Resolver } from '../egress/resolver.ts'
@@ -91,7 +98,9 @@ function readAnswer(result: HttpResult, refusalIn: typeof problemOfAnswer): Grap
   if (!result.ok) return failed(problemOfFailure(result.failure, result.isSent))
   const { status } = result
   const json = decodeUtf8(result.body)
-  const body = json === null || isTooDeep(json) ? null : parseJsonObject(json)
+  // A tenant may have made it: a Flow JSON of 10 MB could have millions of values.
+  const isUnread = json === null || isTooDeep(json) || hasTooManyValues(json, maxJsonValues)
+  const body = isUnread ? null : parseJsonObject(json)
   const refusal = body && refusalIn(status, body)
   if (refusal !== null) return failed(refusal)
   return body === null || status < 200 || status > 299 ? failed(unreadable(status)) : { ok: true, value: body }

@@ -164,6 +164,18 @@ describe('what cannot be read whole', () => {
     expect((await flowsOf(wabaId)).get(jsonless)).toMatchObject({ status: 'PUBLISHED', screens: ['OFFER', 'DONE'] })
   })
 
+  test('a Flow JSON of more than 200,000 values is not read; what was stored of it stays', async () => {
+    const { wabaId } = await under.makeWaba()
+    const id = nextNumber()
+    const row = under.fake.model.addFlow(wabaId, id, { flowJson: JSON.stringify(flowJson) })
+    await sync(wabaId)
+    row.flowJson = JSON.stringify({ ...flowJson, zebra: Array(100_000).fill([]) })
+    const failed = [{ metaFlowId: id, step: 'flow_json', problem: { code: 'graph_unreachable', retryable: false } }]
+    expect((await sync(wabaId)).body).toMatchObject({ unchanged: 1, failed })
+    const flow = (await flowsOf(wabaId)).get(id)
+    expect((await under.workspace.get(`/v1/flows/${flow?.id}`)).body.flowJson).toEqual(flowJson)
+  })
+
   test('a Flow JSON is fetched from nowhere inside', async () => {
     const { wabaId } = await under.makeWaba()
     const id = nextNumber()

@@ -190,6 +190,14 @@ describe('a download', () => {
     expect(call?.headers.authorization).toBeUndefined()
   })
 
+  it('takes an object of 200,000 values, and none of more: a tenant may have made it', async () => {
+    const withItems = (count: number) => text(`{"a":[${'[],'.repeat(count - 1)}0]}`)
+    server.next(withItems(100_000), withItems(100_001))
+    const most = await graph.download(server.url)
+    expect(most.ok && most.value).toHaveProperty('a.length', 100_000)
+    expect(await graph.download(server.url)).toMatchObject({ ok: false, problem: { kind: 'unreadable' } })
+  })
+
   it('goes past the address guard, which the base URL does not', async () => {
     const guarded = connectGraph(fake.url, { allowedNetworks: [] })
     const called = server.received.length
