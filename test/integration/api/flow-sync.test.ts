@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { storeFlowStatuses } from '../../../src/storage/flow-notices.ts'
 import { mostFlows } from '../../../src/storage/flows.ts'
 import { answerChanged, answerWith, refuse, sendJson } from '../../support/graph.ts'
@@ -109,6 +109,22 @@ test('a change of the Flow JSON alone is one, and a flow that Meta no longer lis
   const flows = await flowsOf(wabaId)
   expect(flows.get(edited)).toMatchObject({ screens: ['NEW'] })
   expect(flows.has(deleted)).toBe(true)
+})
+
+test('a Flow JSON that is stored is not parsed again to be compared', async () => {
+  const { wabaId } = await under.makeWaba()
+  const marked = { ...flowJson, alpha: 'a text that no other has' }
+  under.fake.model.addFlow(wabaId, nextNumber(), { flowJson: JSON.stringify(marked) })
+  const parse = vi.spyOn(JSON, 'parse')
+  const parsedBySync = async () => {
+    parse.mockClear()
+    const { body } = await sync(wabaId)
+    return { body, times: parse.mock.calls.filter(([text]) => text.includes(marked.alpha)).length }
+  }
+  // The server that plays Meta parses it too.
+  const { times } = await parsedBySync()
+  expect(await parsedBySync()).toEqual({ body: { ...none, unchanged: 1 }, times })
+  parse.mockRestore()
 })
 
 test('a Flow JSON over the bounds is kept and tells nothing', async () => {
