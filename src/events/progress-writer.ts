@@ -19,8 +19,8 @@ export interface Finished {
 
 const groupRows = 500
 const retryMs = { first: 100, last: 2000 }
-/** How long rows that somebody else holds are waited for. A workspace that is deleted holds its own for minutes. */
-const lockTimeout = "set local lock_timeout = '1s'"
+/** How long rows that somebody else holds are waited for, ms: those of one workspace briefly, as others stand behind it. */
+const lockMs = { together: 1000, apart: 100 }
 /** What looks for webhooks' answers may take of one group, ms. */
 const looksMs = 2000
 /** After a look for a webhook's answers that failed. */
@@ -37,15 +37,20 @@ interface HealthNote {
 /**
  * Writes what became of deliveries, in groups: what comes while one is written makes the next. Row, attempt, alarm and the webhook's
  * health move in one transaction. While the database is away it is tried again; whatever is lost with the process is attempted again. Where rows of a
- * group are locked, each workspace's are written apart, and what is locked then is set aside: the others do not wait, however many it has.
+ * group are locked, each workspace's are written apart, and what is locked then is set aside, for minutes where a workspace is deleted: the others
+ * do not wait, however many it has.
  */
 export class ProgressWriter {
   readonly #database: Database
   readonly #queue: Queue
   readonly #log: Log
   #finished: Finished[] = []
-  /** By workspace, of those whose rows were locked: one of them is tried again between the groups of all others. */
+  /** By workspace, of those whose rows were locked. The first is the one that is tried next. */
   readonly #locked = new Map<string, Finished[]>()
+  /** `performance.now()` of the last try that found rows locked, and how long after it the next is made. */
+  #lockedAt = 0
+  #lockedPauseMs = retryMs.first
+  #lockedTimer: NodeJS.Timeout | undefined
   readonly #stopping = new AbortController()
   /** `performance.now()`, for all webhooks: each look that fails takes its time from everybody's deliveries. */
   #lookAgainAt = 0
@@ -61,44 +66,61 @@ export class ProgressWriter {
     const aside = this.#locked.get(finished.progress.workspaceId)
     if (aside === undefined) this.#finished.push(finished)
     else aside.push(finished)
-    this.#running ??= this.#run()
+    this.#start()
   }
 
   /** Writes what is left. What the database does not take then is attempted again by another process. */
   async close(): Promise<void> {
     this.#stopping.abort()
+    this.#start()
     await this.#running
+  }
+
+  #start(): void {
+    clearTimeout(this.#lockedTimer)
+    this.#running ??= this.#run()
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping
     await new Promise(setImmediate)
     let pause = retryMs.first
-    while (this.#finished.length > 0 || this.#locked.size > 0) {
-      const newEnd = await this.#writeNew()
-      const end = newEnd === 'away' ? newEnd : await this.#writeLocked()
+    while (this.#finished.length > 0 || this.#lockedWaitMs() <= 0) {
+      const end = this.#lockedWaitMs() <= 0 ? await this.#writeLocked() : await this.#writeNew()
       if (end === 'away' && signal.aborted) break
-      const isWaiting = end === 'away' || (end === 'locked' && this.#finished.length === 0)
-      if (isWaiting) await delay(pause, undefined, { signal }).catch(() => undefined)
-      pause = isWaiting ? Math.min(pause * 2, retryMs.last) : retryMs.first
+      if (end === 'away') await delay(pause, undefined, { signal }).catch(() => undefined)
+      pause = end === 'away' ? Math.min(pause * 2, retryMs.last) : retryMs.first
     }
     this.#running = null
+    if (this.#locked.size > 0 && !signal.aborted) {
+      this.#lockedTimer = setTimeout(() => this.#start(), this.#lockedWaitMs())
+    }
   }
 
-  /** Writes those that stand first, and sets aside what is locked. */
+  /** Until what was locked is tried again: seldom while others wait, as each try takes their time, and at the end after all of them. */
+  #lockedWaitMs(): number {
+    const isBehind = this.#finished.length > 0
+    if (this.#locked.size === 0) return Number.POSITIVE_INFINITY
+    if (this.#stopping.signal.aborted) return isBehind ? Number.POSITIVE_INFINITY : 0
+    return this.#lockedAt + (isBehind ? retryMs.last : this.#lockedPauseMs) - performance.now()
+  }
+
+  /** Writes those that stand first, and sets aside what is locked. What it did not come to stands first again. */
   async #writeNew(): Promise<'written' | 'away'> {
     const group = this.#finished.splice(0, groupRows)
-    const end = await this.#write(group)
-    if (end === 'written') return end
-    const workspaces = Map.groupBy(group, ({ progress }) => progress.workspaceId)
-    const away: Finished[] = []
-    for (const [workspaceId, own] of workspaces) {
-      const ownEnd = end === 'away' || workspaces.size < 2 ? end : await this.#write(own)
-      if (ownEnd === 'away') away.push(...own)
+    const end = await this.#write(group, lockMs.together)
+    if (end === 'away') this.#finished.unshift(...group)
+    if (end !== 'locked') return end
+    const left = Map.groupBy(group, ({ progress }) => progress.workspaceId)
+    const isOne = left.size === 1
+    for (const [workspaceId, own] of left) {
+      const ownEnd = isOne ? end : await this.#write(own, lockMs.apart)
+      if (ownEnd === 'away') break
       if (ownEnd === 'locked') this.#setAside(workspaceId, own)
+      left.delete(workspaceId)
     }
-    this.#finished.unshift(...away)
-    return away.length > 0 ? 'away' : 'written'
+    this.#finished.unshift(...[...left.values()].flat())
+    return left.size > 0 ? 'away' : 'written'
   }
 
   /** In their order, with those that came since. */
@@ -106,32 +128,35 @@ export class ProgressWriter {
     const isOwn = ({ progress }: Finished) => progress.workspaceId === workspaceId
     this.#locked.set(workspaceId, [...locked, ...this.#finished.filter(isOwn)])
     this.#finished = this.#finished.filter((finished) => !isOwn(finished))
+    this.#lockedAt = performance.now()
   }
 
-  /** Tries what was set aside for the longest: one workspace, as each may take a second. At the end each is tried once. */
+  /** Tries one workspace of those that were set aside, in turn. At the end each is tried once. */
   async #writeLocked(): Promise<End> {
     const [first] = this.#locked
     if (first === undefined) return 'written'
     const [workspaceId, own] = first
     const group = own.slice(0, groupRows)
-    const end = await this.#write(group)
+    const end = await this.#write(group, lockMs.apart)
     this.#locked.delete(workspaceId)
     if (end === 'written') this.#finished.push(...own.slice(group.length))
     else if (!this.#stopping.signal.aborted) this.#locked.set(workspaceId, own)
+    // One that is written took nobody's time in vain: the next is tried at once.
+    this.#lockedAt = end === 'written' ? Number.NEGATIVE_INFINITY : performance.now()
+    this.#lockedPauseMs = end === 'written' ? retryMs.first : Math.min(this.#lockedPauseMs * 2, retryMs.last)
     return end
   }
 
   /** All of a group, or nothing. */
-  async #write(group: readonly Finished[]): Promise<End> {
-    if (group.length === 0) return 'written'
-    const moved = await this.#commit(group)
+  async #write(group: readonly Finished[], waitMs: number): Promise<End> {
+    const moved = await this.#commit(group, waitMs)
     if (moved === 'away' || moved === 'locked') return moved
     for (const { progress, written } of group) written(moved.has(progress.deliveryId))
     return 'written'
   }
 
   /** The ids of deliveries that moved; else why none was written. Never throws. */
-  async #commit(group: readonly Finished[]): Promise<ReadonlySet<string> | Exclude<End, 'written'>> {
+  async #commit(group: readonly Finished[], waitMs: number): Promise<ReadonlySet<string> | Exclude<End, 'written'>> {
     try {
       const notes = await this.#healthNotes(group)
       const rows = group.map(({ progress }) => progress)
@@ -142,7 +167,7 @@ export class ProgressWriter {
         work.begin(async (tx) => {
           const [, ids] = await Promise.all([
             // Sent before the others, and not waited for.
-            tx.unsafe(lockTimeout).execute(),
+            tx.unsafe(`set local lock_timeout = ${waitMs}`).execute(),
             recordProgress(tx, rows, planning),
             ...notes.map(({ webhook, health }) => recordHealth(tx, webhook.workspaceId, webhook.id, health)),
           ])
