@@ -48,6 +48,8 @@ export interface HeldDeliveries {
 const takeLimit = 500
 /** Of asking for others' alarms behind those of webhooks that have too many. */
 const mostRounds = 4
+/** At the end, for what became of attempts, ms. */
+const writeRestMs = 5000
 /** A delivery that is overdue by so much may have lost its alarm. */
 const overdueMs = 60_000
 const sweepLimit = 2000
@@ -126,7 +128,7 @@ export class DeliveryWorker {
     this.#parts.interrupt()
     await Promise.all(this.#underWay)
     for (const timer of this.#timers) clearInterval(timer)
-    await this.#writer.close()
+    await this.#writer.close(writeRestMs)
     if (!this.#isForsaken) await this.#giveBack(this.#taken.ours())
   }
 

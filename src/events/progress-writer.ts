@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type DeliveryHealth, type DeliveryResult, healthAfter, healthy } from '../domain/delivery.ts'
 import type { Log } from '../ops/logger.ts'
+import { within } from '../ops/within.ts'
 import { planningOn } from '../storage/arrays.ts'
 import { type Database, type Statements, StorageError, statementsOf, storing } from '../storage/database.ts'
 import { type DeliveryProgress, recordHealth, recordProgress } from '../storage/delivery-work.ts'
@@ -52,6 +53,8 @@ export class ProgressWriter {
   #lockedPauseMs = retryMs.first
   #lockedTimer: NodeJS.Timeout | undefined
   readonly #stopping = new AbortController()
+  /** `performance.now()`: from then on nothing more is begun. */
+  #overAt = Number.POSITIVE_INFINITY
   /** `performance.now()`, for all webhooks: each look that fails takes its time from everybody's deliveries. */
   #lookAgainAt = 0
   #running: Promise<void> | null = null
@@ -69,11 +72,12 @@ export class ProgressWriter {
     this.#start()
   }
 
-  /** Writes what is left. What the database does not take then is attempted again by another process. */
-  async close(): Promise<void> {
+  /** Writes what is left, for at most `timeoutMs`. What the database does not take then is attempted again by another process. */
+  async close(timeoutMs: number): Promise<void> {
+    this.#overAt = performance.now() + timeoutMs
     this.#stopping.abort()
     this.#start()
-    await this.#running
+    await within(timeoutMs, this.#running)
   }
 
   #start(): void {
@@ -85,7 +89,7 @@ export class ProgressWriter {
     const { signal } = this.#stopping
     await new Promise(setImmediate)
     let pause = retryMs.first
-    while (this.#finished.length > 0 || this.#lockedWaitMs() <= 0) {
+    while (!this.#isOver && (this.#finished.length > 0 || this.#lockedWaitMs() <= 0)) {
       const end = this.#lockedWaitMs() <= 0 ? await this.#writeLocked() : await this.#writeNew()
       if (end === 'away' && signal.aborted) break
       if (end === 'away') await delay(pause, undefined, { signal }).catch(() => undefined)
@@ -95,6 +99,10 @@ export class ProgressWriter {
     if (this.#locked.size > 0 && !signal.aborted) {
       this.#lockedTimer = setTimeout(() => this.#start(), this.#lockedWaitMs())
     }
+  }
+
+  get #isOver(): boolean {
+    return performance.now() >= this.#overAt
   }
 
   /** Until what was locked is tried again: seldom while others wait, as each try takes their time, and at the end after all of them. */
@@ -114,6 +122,7 @@ export class ProgressWriter {
     const left = Map.groupBy(group, ({ progress }) => progress.workspaceId)
     const isOne = left.size === 1
     for (const [workspaceId, own] of left) {
+      if (this.#isOver) break
       const ownEnd = isOne ? end : await this.#write(own, lockMs.apart)
       if (ownEnd === 'away') break
       if (ownEnd === 'locked') this.#setAside(workspaceId, own)

@@ -20,6 +20,7 @@ import { loadWaiting, recordProgress } from '../../../src/storage/delivery-work.
 import { redeliver } from '../../../src/storage/redelivery.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
+import { waitForLocks } from '../../support/locks.ts'
 import { type Behaviour, type FakeTenant, startTenant } from '../../support/tenant.ts'
 import { reply } from '../../support/tenant-behaviours.ts'
 
@@ -313,6 +314,32 @@ describe('a worker that is told to end while deliveries are read', () => {
 
   it('gives all that it took back where the database answers', async () => {
     expect(await endWhileRead('wh_back_', new Map())).toEqual({ loads: 1, alarms: ['created', 'created', 'created'] })
+  })
+})
+
+describe('a worker that ends while a row is locked that it attempted', () => {
+  it('gives it back: it is attempted again', async () => {
+    await insertWebhooks(1, 'wh_locked_', tenant.url)
+    const [id = ''] = await enqueued('wh_locked_1', 1)
+    const [held, over] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const holding = sql.begin(async (tx) => {
+      await tx`select 1 from deliveries where id = ${id} for update`
+      held.resolve()
+      await over.promise
+    })
+    await held.promise
+    tenant.next(reply({}))
+    const worker = startWorker()
+    await waitForLocks(database.sql, 1)
+    await worker.close().finally(over.resolve)
+    await holding
+    expect([await rowOf(id), await alarmOf(id)]).toMatchObject([
+      { status: 'pending', attempts: 0 },
+      { state: 'created' },
+    ])
+    tenant.next(reply({}))
+    startWorker()
+    await eventually(() => isDelivered(id))
   })
 })
 

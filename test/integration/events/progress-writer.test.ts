@@ -39,6 +39,6 @@ it('a workspace whose rows are locked waits alone, however many it has', async (
   release.resolve()
   await holding
   await eventually(() => written.length === heldCount + 1, { timeoutMs: 20_000 })
-  await writer.close()
+  await writer.close(5000)
   expect(lines.length).toBeGreaterThan(0)
 })

@@ -6,17 +6,22 @@ import type { Queue } from '../../../src/events/queue.ts'
 import type { Database } from '../../../src/storage/database.ts'
 import { eventually } from '../../support/eventually.ts'
 
-type Mood = 'takes' | 'locked' | 'away'
+type Mood = 'takes' | 'locked' | 'away' | 'hangs'
 
 /** A database by its moods: `mood` is asked for each transaction, of the workspaces whose rows it writes. */
-function writerOn(mood: (workspaces: ReadonlySet<string>) => Mood) {
+function writerOn(mood: (workspaces: ReadonlySet<string>) => Mood, lockedMs = 0) {
   const tries: ReadonlySet<string>[] = []
+  let underWay = 0
   const run = async (rows: { workspace_id: string; id: string }[]) => {
     const workspaces = new Set(rows.map((row) => row.workspace_id))
     tries.push(workspaces)
     const now = mood(workspaces)
+    if (now === 'hangs') await new Promise(() => undefined)
     if (now === 'away') throw Object.assign(new Error('away'), { code: 'ECONNREFUSED' })
     if (now === 'takes') return rows.map(({ id }) => ({ id }))
+    underWay++
+    await new Promise((done) => setTimeout(done, lockedMs))
+    underWay--
     throw Object.assign(new Error('locked'), { code: '55P03' })
   }
   const tx = {
@@ -34,6 +39,7 @@ function writerOn(mood: (workspaces: ReadonlySet<string>) => Mood) {
     writer,
     tries,
     written,
+    isIdle: () => underWay === 0,
     add: (workspaceId: WorkspaceId) => writer.add(delivered(workspaceId, () => void written.push(workspaceId))),
   }
 }
@@ -71,7 +77,7 @@ describe('a workspace whose rows are locked', () => {
     expect(triesOfHeld()).toBeLessThan(12)
     isHeld = false
     await eventually(() => written.includes(held))
-    await writer.close()
+    await writer.close(1000)
   })
 
   it('is found among others: each is written apart until the database is away', async () => {
@@ -85,6 +91,36 @@ describe('a workspace whose rows are locked', () => {
     isAway = false
     await eventually(() => written.length === 3)
     expect(written).toEqual([first, second, third])
-    await writer.close()
+    await writer.close(1000)
+  })
+})
+
+describe('the end', () => {
+  it('does not wait for a database that hangs', async () => {
+    const { writer, add } = writerOn(() => 'hangs')
+    add(newWorkspaceId())
+    const startedAt = performance.now()
+    await writer.close(50)
+    expect(performance.now() - startedAt).toBeLessThan(3000)
+  })
+
+  it('waits no longer for many that are locked than for one, and then begins nothing more', async () => {
+    const { writer, tries, add, isIdle } = writerOn(() => 'locked', 20)
+    for (const id of workspaceIds(40)) add(id)
+    await writer.close(100)
+    await eventually(isIdle)
+    expect(tries.length).toBeLessThan(10)
+  })
+
+  it('writes what others have, and tries what was locked once more after it', async () => {
+    const [held, other] = [newWorkspaceId(), newWorkspaceId()]
+    let isHeld = true
+    const { writer, tries, written, add } = writerOn((of) => (isHeld && of.has(held) ? 'locked' : 'takes'))
+    add(held)
+    await eventually(() => tries.length === 1)
+    isHeld = false
+    add(other)
+    await writer.close(1000)
+    expect(written).toEqual([other, held])
   })
 })
