@@ -117,9 +117,13 @@ export function createApp(config: AppConfig, options: AppOptions = {}): App {
       clock.stop()
       const graceMs = (relay?.longestAnswerMs ?? config.DEADLINE_MS) + drainMs
       const cut = setTimeout(() => server.server.closeAllConnections(), graceMs)
-      await Promise.all([server.close(), worker?.close(drainMs)])
-      clearTimeout(cut)
-      const lostRows = (await relay?.close(drainMs)) ?? 0
+      const closeRelay = async () => {
+        await server.close()
+        clearTimeout(cut)
+        return (await relay?.close(drainMs)) ?? 0
+      }
+      // Rows of exchanges do not wait for deliveries.
+      const [lostRows] = await Promise.all([closeRelay(), worker?.close(drainMs)])
       await gate?.close()
       await api?.close()
       await core.close()

@@ -3,7 +3,10 @@ import { endSignals } from './end-signals.ts'
 import { explain } from './explain.ts'
 import { describeError } from './ops/logger.ts'
 
-/** A last resort, ms: app.close() bounds itself: 8 s + 5 s for answers, 9 s for rows. */
+/**
+ * A last resort, ms: app.close() bounds itself: 8 s + 5 s for answers, then 9 s for rows; beside both, for deliveries, 5 s each for what is being read,
+ * for attempts, for what became of them, and for giving back the rest.
+ */
 const lastResortMs = 30_000
 
 /**

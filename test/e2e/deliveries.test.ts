@@ -502,7 +502,7 @@ describe('5 days of nothing but failures', () => {
 })
 
 describe('a process that is told to end', () => {
-  it('gives back what it has not finished, and another makes the attempt at once', async () => {
+  it('gives back what it has not finished, for which no rows wait, and another makes the attempt at once', async () => {
     const own = await startRelevo({}, {})
     const account = await createAccount(own)
     await createWebhook(own, account, answering.url, { name: 'Answers' })
@@ -512,7 +512,21 @@ describe('a process that is told to end', () => {
     await account.meta.init('given-back')
     await eventually(() => told.received.some(({ headers }) => headers['x-webhook-resource-id'] === 'given-back'))
     const before = told.received.length
-    await own.stop()
+    const untold = await createAccount(own)
+    await createWebhook(own, untold, answering.url)
+    const ownSql = postgres(own.database.url, { max: 1 })
+    let stopped: Promise<void> | undefined
+    await ownSql.begin(async (tx) => {
+      await tx`lock table exchanges in share mode`
+      answering.next(reply({ data: {} }))
+      await untold.meta.init('spooled')
+      stopped = own.stop()
+      const isSaid = () => own.logs.some(({ msg }) => msg === 'rows stay in the spool for the next process')
+      // The attempt that hangs is given 5 s.
+      await eventually(isSaid, { timeoutMs: 4000 })
+    })
+    await stopped
+    await ownSql.end()
     told.next(reply({}))
     const { MASTER_KEY, ADMIN_TOKEN } = own.config
     const next = await startRelevo({ MASTER_KEY, ADMIN_TOKEN }, { database: own.database })
