@@ -1,30 +1,31 @@
 import type { KeyObject } from 'node:crypto'
 import { generatePrivateKey } from '../crypto/flow-key.ts'
 import { ApiError } from '../domain/errors.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
+import { Turns } from '../ops/turns.ts'
 
-/** Keys at once, the one under way included: an operator's script may register a hundred tenants together, and the last then waits some 6 s. */
-export const mostMakes = 128
+/** Of one workspace, the one under way included. An operator's script that registers a hundred tenants together waits some 6 s for the last. */
+export const mostMakesOfWorkspace = 8
 
-/** Makes flow keys, one after the other: each takes 50 to 500 ms of a core, and a caller may ask for dozens a second. */
+/** Makes flow keys, one after the other, workspaces in turn: each takes 50 to 500 ms of a core, and a caller may ask for dozens a second. */
 export class FlowKeyMaker {
   readonly #generate: () => Promise<KeyObject>
-  #makes = 0
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns(1)
 
   constructor(generate: () => Promise<KeyObject> = generatePrivateKey) {
     this.#generate = generate
   }
 
-  /** Throws ApiError `rate_limited` where too many wait. */
-  async make(): Promise<KeyObject> {
-    if (this.#makes >= mostMakes) throw new ApiError('rate_limited', 'too many flow keys are being made; try again')
-    this.#makes++
-    const made = this.#last.then(this.#generate)
-    this.#last = made.catch(() => undefined)
-    try {
-      return await made
-    } finally {
-      this.#makes--
+  /** Throws what `requireRoom` does, and ApiError `rate_limited` where too many of the workspace wait. */
+  async make(workspaceId: WorkspaceId, requireRoom: () => Promise<void>): Promise<KeyObject> {
+    await requireRoom()
+    if (this.#turns.countOf(workspaceId) >= mostMakesOfWorkspace) {
+      throw new ApiError('rate_limited', 'too many flow keys of this workspace are being made; try again')
     }
+    return this.#turns.run(workspaceId, async () => {
+      // Those before it may have taken the room.
+      await requireRoom()
+      return this.#generate()
+    })
   }
 }

@@ -55,8 +55,9 @@ export const create = workspaceOperation({
   check: givenFlowKey,
   async handle({ deps, workspaceId, params, checked }) {
     await requireWaba(deps.database, workspaceId, params.wabaId)
-    if (checked === null) await requireRoomForFlowKey(deps.database, workspaceId, params.wabaId)
-    const row = flowKeyRow(checked ?? (await deps.flowKeyMaker.make()), sealerFor(deps, workspaceId))
+    const requireRoom = () => requireRoomForFlowKey(deps.database, workspaceId, params.wabaId)
+    const flowKey = checked ?? (await deps.flowKeyMaker.make(workspaceId, requireRoom))
+    const row = flowKeyRow(flowKey, sealerFor(deps, workspaceId))
     const stored = await insertFlowKey(deps.database, workspaceId, params.wabaId, row)
     await deps.configChanged(workspaceId)
     return created(flowKeyBodyOf(stored))

@@ -69,8 +69,8 @@ export const create = workspaceOperation({
   response: { 201: wabaBody },
   check: givenFlowKey,
   async handle({ deps, caller, workspaceId, body, checked }) {
-    if (checked === null) await requireClaimable(deps.database, workspaceId, body.wabaId)
-    const flowKey = checked ?? (await deps.flowKeyMaker.make())
+    const requireRoom = () => requireClaimable(deps.database, workspaceId, body.wabaId)
+    const flowKey = checked ?? (await deps.flowKeyMaker.make(workspaceId, requireRoom))
     const { wabaId, name = null, accessToken, verifyToken, requireTokenSignature = false } = body
     const seal = sealerFor(deps, workspaceId)
     const waba = await insertWaba(deps.database, workspaceId, {

@@ -1,6 +1,6 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FlowKeyMaker, mostMakes } from '../../../src/api/flow-key-maker.ts'
+import { FlowKeyMaker, mostMakesOfWorkspace } from '../../../src/api/flow-key-maker.ts'
 import { FlowKeyReader } from '../../../src/api/flow-key-reader.ts'
 import { newId } from '../../../src/domain/ids.ts'
 import { mostActiveFlowKeys, mostRetiredFlowKeys } from '../../../src/storage/flow-keys.ts'
@@ -161,7 +161,7 @@ test('no key is made for a call that is refused; too many at once get 429, which
     expect((await post('/v1/wabas', { wabaId })).body.code).toBe('waba_taken')
     expect(begun).toBe(0)
 
-    const waiting = Array.from({ length: mostMakes }, () => flowKeyMaker.make())
+    const waiting = Array.from({ length: mostMakesOfWorkspace }, () => flowKeyMaker.make(workspace.id, async () => {}))
     const headers = { 'Idempotency-Key': nextNumber() }
     const refused = await post(withRoom, {}, headers)
     expect([refused.status, refused.body.code, refused.headers.get('retry-after')]).toEqual([429, 'rate_limited', '1'])
