@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { refuse } from '../../support/graph.ts'
+import { StorageError } from '../../../src/storage/database.ts'
+import { refuse, sendJson } from '../../support/graph.ts'
 import { adminToken } from './api-app.ts'
 import { apiWithGraph } from './graph-api.ts'
 import { nextNumber } from './samples.ts'
@@ -80,6 +81,33 @@ describe('it stays unverified', () => {
       verification: 'unverified',
       hasAccessToken: true,
     })
+  })
+
+  test('where the database fails after it was made or moved, and the call succeeds', async () => {
+    const wabaId = atMeta()
+    const { sql } = under.api.database
+    const to = await under.api.makeWorkspace()
+    const call = { token: adminToken, headers: { 'X-Workspace-Id': under.workspace.id } }
+    await sql`alter table wabas add constraint fails_on_purpose check (not verified) not valid`
+    try {
+      expect(await make({ wabaId, accessToken })).toBe('unverified')
+      const body = { workspaceId: to.id, accessToken }
+      const moved = await under.api.call('PATCH', `/v1/wabas/${wabaId}`, { ...call, body })
+      expect([moved.status, moved.body.workspaceId, moved.body.verification]).toEqual([200, to.id, 'unverified'])
+    } finally {
+      await sql`alter table wabas drop constraint fails_on_purpose`
+    }
+    expect(under.api.reported.map(({ error }) => error)).toEqual([expect.any(StorageError), expect.any(StorageError)])
+  })
+
+  test('where it is removed while Graph is asked, and the call succeeds', async () => {
+    const wabaId = atMeta()
+    under.fake.next('GET /:id', async ({ response, standard }) => {
+      await under.workspace.remove(`/v1/wabas/${wabaId}`)
+      sendJson(response, 200, standard())
+    })
+    expect(await make({ wabaId, accessToken })).toBe('unverified')
+    expect((await under.workspace.get(`/v1/wabas/${wabaId}`)).status).toBe(404)
   })
 
   test('where the operator says so', async () => {
