@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
+import { and, count, desc, eq, getTableColumns, inArray, lt, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction } from './database.ts'
@@ -37,7 +37,8 @@ export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: N
       .onConflictDoNothing()
       .returning(columnsOfList)
     if (!row) throw new ApiError('already_exists', 'metaFlowId: the WABA has a flow with it')
-    await refuseBeyond(tx, workspaceId, flow.wabaId)
+    await refuseFlowsBeyond(tx, workspaceId, flow.wabaId)
+    await refuseScreensBeyond(tx, workspaceId, null, flow.screens)
     return row
   })
 }
@@ -45,15 +46,26 @@ export function insertFlow(database: Database, workspaceId: WorkspaceId, flow: N
 /** Of all flows of a workspace: a Flow JSON may name a thousand, each by 200 characters. */
 export const mostScreens = 50_000
 
-/** After a flow was added, or its screens changed: ends the transaction where that was too much. */
-async function refuseBeyond({ orm }: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
-  const counts = {
-    held: sql<number>`(count(*) filter (where ${eq(flows.wabaId, wabaId)}))::int`,
-    screens: sql<number>`coalesce(sum(cardinality(${flows.screens})), 0)::int`,
-  }
-  const { held, screens } = only(await orm.select(counts).from(flows).where(eq(flows.workspaceId, workspaceId)))
+/** After a flow was added: ends the transaction where that was one too many. */
+async function refuseFlowsBeyond({ orm }: Transaction, workspaceId: WorkspaceId, wabaId: string): Promise<void> {
+  const ofWaba = and(eq(flows.workspaceId, workspaceId), eq(flows.wabaId, wabaId))
+  const { held } = only(await orm.select({ held: count() }).from(flows).where(ofWaba))
   if (held > mostFlows)
     throw new ApiError('limit_reached', `a WABA has at most ${mostFlows} flows: delete one here first`)
+}
+
+type Screens = FlowChanges['screens']
+
+/** After a flow's screens were stored: ends the transaction where it got more and all are too many, which those of a WABA that was moved may be anyway. */
+async function refuseScreensBeyond(
+  { orm }: Transaction,
+  workspaceId: WorkspaceId,
+  before: Screens,
+  after: Screens,
+): Promise<void> {
+  if ((after?.length ?? 0) <= (before?.length ?? 0)) return
+  const sum = { screens: sql<number>`coalesce(sum(cardinality(${flows.screens})), 0)::int` }
+  const { screens } = only(await orm.select(sum).from(flows).where(eq(flows.workspaceId, workspaceId)))
   if (screens > mostScreens)
     throw new ApiError('limit_reached', `flows have at most ${mostScreens} screens in all: delete one here first`)
 }
@@ -116,7 +128,8 @@ export function updateFlow(
 ): Promise<StoredFlow> {
   return changeConfig(database, workspaceId, 'update flow', async (tx) => {
     const where = and(eq(flows.workspaceId, workspaceId), eq(flows.id, id))
-    const before = existing(await tx.orm.select({ statusAt: flows.statusAt }).from(flows).where(where), 'flow')
+    const { statusAt, screens } = flows
+    const before = existing(await tx.orm.select({ statusAt, screens }).from(flows).where(where), 'flow')
     const told = asked === undefined ? changes : withStatusAt(changes, asked, before.statusAt)
     const changed = await tx.orm
       .update(flows)
@@ -124,7 +137,7 @@ export function updateFlow(
       .where(where)
       .returning(columnsOfList)
     const flow = existing(changed, 'flow')
-    if (changes.screens != null) await refuseBeyond(tx, workspaceId, flow.wabaId)
+    await refuseScreensBeyond(tx, workspaceId, before.screens, changes.screens)
     return flow
   })
 }
@@ -172,7 +185,8 @@ export function syncFlow(
       .onConflictDoNothing()
       .returning({ id: flows.id })
     if (made.length > 0) {
-      await refuseBeyond(tx, workspaceId, wabaId)
+      await refuseFlowsBeyond(tx, workspaceId, wabaId)
+      await refuseScreensBeyond(tx, workspaceId, null, snapshot.screens)
       return 'created'
     }
     const before = await selectByMetaId(tx, workspaceId, wabaId, metaFlowId)
@@ -183,7 +197,7 @@ export function syncFlow(
       .update(flows)
       .set(differs ? { ...told, ...synced, updatedAt: sql`now()` } : synced)
       .where(and(eq(flows.workspaceId, workspaceId), eq(flows.id, before.id)))
-    if (differs && told.screens != null) await refuseBeyond(tx, workspaceId, wabaId)
+    await refuseScreensBeyond(tx, workspaceId, before.screens, told.screens)
     return differs ? 'updated' : 'unchanged'
   })
 }

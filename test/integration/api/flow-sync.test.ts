@@ -153,6 +153,17 @@ test('flows beyond what a WABA may have are left out and named; those there are 
   expect((await sync(wabaId)).body).toEqual({ ...none, created: 1 })
 })
 
+test('a flow of a WABA that has more than it may, as one that was moved can, is brought up to date', async () => {
+  const { wabaId } = await under.makeWaba()
+  const metaFlowId = nextNumber()
+  const atMeta = under.fake.model.addFlow(wabaId, metaFlowId, { flowJson: JSON.stringify(flowJson) })
+  expect((await sync(wabaId)).body).toEqual({ ...none, created: 1 })
+  const flow = (await flowsOf(wabaId)).get(metaFlowId)
+  await fillWithFlows(under.api, { id: String(flow?.id) }, mostFlows + 1)
+  atMeta.status = 'PUBLISHED'
+  expect((await sync(wabaId)).body).toEqual({ ...none, updated: 1 })
+})
+
 describe('what cannot be read whole', () => {
   test('is named with its step; the rest is synced', async () => {
     const { wabaId } = await under.makeWaba()

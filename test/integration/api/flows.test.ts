@@ -133,6 +133,22 @@ test('409 for more screens than all flows of a workspace may have; what is store
   expect((await own.patch(`/v1/flows/${other.id}`, { flowJson })).status).toBe(200)
 })
 
+test('past both bounds, as a WABA that was moved may be, a Flow JSON of no more screens is taken', async () => {
+  const own = await api.makeWorkspace()
+  const ofOwn = (await own.make('/v1/wabas', { wabaId: nextNumber() })).wabaId
+  const flow = await own.make('/v1/flows', { wabaId: ofOwn, metaFlowId: nextNumber(), flowJson })
+  await fillWithFlows(api, flow, mostFlows + 1)
+  const large = await own.make('/v1/wabas', { wabaId: nextNumber() })
+  const { id } = await own.make('/v1/flows', { wabaId: large.wabaId, metaFlowId: nextNumber() })
+  await api.database.sql`update flows set screens = array_fill('A'::text, array[${mostScreens}::int])
+    where workspace_id = ${own.id} and id = ${id}`
+  const [first, second] = flowJson.screens
+  const other = { ...flowJson, screens: [second, first] }
+  expect((await own.patch(`/v1/flows/${flow.id}`, { flowJson: other })).status).toBe(200)
+  const more = { ...flowJson, screens: [...flowJson.screens, { id: 'MORE' }] }
+  expect((await own.patch(`/v1/flows/${flow.id}`, { flowJson: more })).body.code).toBe('limit_reached')
+})
+
 describe('PATCH', () => {
   const patch = (id: string, body: unknown) => api.call('PATCH', `/v1/flows/${id}`, { token: workspace.apiKey, body })
 
