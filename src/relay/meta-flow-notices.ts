@@ -8,6 +8,8 @@ import { insertMetaEvents } from '../storage/meta-events.ts'
 import type { ToldNotice } from './meta-told.ts'
 import type { Teller, Telling } from './teller.ts'
 
+type StatusChange = Omit<FlowStatusNotice, 'cameFrom'> & { readonly from: string | null }
+
 /** Stores what Meta tells of flows, and tells it to webhooks, in the transaction `tx`; what was told before is left out. */
 export async function writeFlowNotices(
   tx: SqlTransaction,
@@ -37,23 +39,22 @@ export function noticeEvent({ notice }: ToldNotice): Notice {
 
 /** Of several statuses of one flow the latest; a status that we do not know is told and not stored. */
 function lastStatuses(told: readonly ToldNotice[], now: Date): FlowStatusNotice[] {
-  const last = new Map<string, FlowStatusNotice>()
-  for (const { account, notice, at } of told) {
-    if (notice.kind !== 'status' || !flowStatuses.some((status) => status === notice.to)) continue
-    const { wabaId } = account
+  const changes = told.flatMap(({ account: { wabaId }, notice, at }) => {
+    if (notice.kind !== 'status' || !flowStatuses.some((status) => status === notice.to)) return []
     const { metaFlowId, from, to: status } = notice
-    const name = `${wabaId} ${metaFlowId}`
-    const one = { wabaId, metaFlowId, from, status, at: at ?? now }
-    const before = last.get(name)
-    if (before === undefined || !isBefore(one, before)) last.set(name, one)
-  }
-  return [...last.values()]
+    return [{ wabaId, metaFlowId, from, status, at: at ?? now }]
+  })
+  const ofFlows = Map.groupBy(changes, ({ wabaId, metaFlowId }) => `${wabaId} ${metaFlowId}`)
+  return [...ofFlows.values()].flatMap((ofFlow) => lastStatus(ofFlow) ?? [])
 }
 
-/** In one second, which is all that Meta tells, the one that led to where the other came from; else they stand in order. */
-function isBefore(one: FlowStatusNotice, other: FlowStatusNotice): boolean {
-  if (one.at.getTime() !== other.at.getTime()) return one.at < other.at
-  return one.status === other.from && other.status !== one.from
+/** In one second, which is all that Meta tells, the one that none came from; else they stand in order. What is stored may be from before any of them. */
+function lastStatus(ofFlow: readonly StatusChange[]): FlowStatusNotice | undefined {
+  const latest = Math.max(...ofFlow.map(({ at }) => at.getTime()))
+  const ofSecond = ofFlow.filter(({ at }) => at.getTime() === latest)
+  const cameFrom = flowStatuses.filter((status) => ofSecond.some(({ from }) => from === status))
+  const last = ofSecond.findLast(({ status }) => !cameFrom.some((from) => from === status)) ?? ofSecond.at(-1)
+  return last && { ...last, cameFrom }
 }
 
 function flowOf({ account, notice }: ToldNotice, flows: readonly Flow[]): Flow | null {

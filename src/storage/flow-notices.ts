@@ -9,8 +9,8 @@ import { configChannel } from './workspaces.ts'
 export interface FlowStatusNotice {
   readonly wabaId: string
   readonly metaFlowId: string
-  /** Null when the flow was made. */
-  readonly from: string | null
+  /** What it may have been before in that second: none when the flow was made. */
+  readonly cameFrom: readonly string[]
   readonly status: string
   readonly at: Date
 }
@@ -31,12 +31,12 @@ export async function storeFlowStatuses(
   const { count } = await tx`
     update flows f set status = t.status, status_at = t.at, updated_at = ${now}::timestamptz
     from unnest(${texts(notices, (n) => n.wabaId)}::text[], ${texts(notices, (n) => n.metaFlowId)}::text[],
-      ${texts(notices, (n) => n.status)}::text[], ${texts(notices, (n) => n.from ?? '')}::text[],
+      ${texts(notices, (n) => n.status)}::text[], ${texts(notices, (n) => n.cameFrom.join())}::text[],
       ${times(notices, (n) => n.at)}::text[]::timestamptz[], ${times(notices, secondAfter)}::text[]::timestamptz[])
       as t(waba_id, meta_flow_id, status, came_from, at, until)
     where f.workspace_id = ${workspaceId} and f.waba_id = t.waba_id and f.meta_flow_id = t.meta_flow_id
       and (f.status_at is null or f.status_at < t.at
-        or (f.status_at < t.until and f.status = t.came_from))`
+        or (f.status_at < t.until and f.status = any(string_to_array(t.came_from, ','))))`
   await tx`select pg_notify(${configChannel}, ${workspaceId})`
   return count > 0
 }

@@ -126,6 +126,10 @@ describe('FLOW_STATUS_CHANGE', () => {
       told: ['1 PUBLISHED DEPRECATED', '1 DRAFT PUBLISHED'],
     },
     { name: 'the same in order', told: ['1 DRAFT PUBLISHED', '1 PUBLISHED DEPRECATED'] },
+    {
+      name: 'of three in one second the end of their way, in whatever order',
+      told: ['1 THROTTLED DEPRECATED', '1 DRAFT PUBLISHED', '1 PUBLISHED THROTTLED'],
+    },
     { name: 'of two that came from each other the last', told: ['1 DEPRECATED BLOCKED', '1 BLOCKED DEPRECATED'] },
   ])('$name', async ({ told }) => {
     const flow = await makeFlow('300000000000001', 'DRAFT')
@@ -135,6 +139,18 @@ describe('FLOW_STATUS_CHANGE', () => {
     })
     expect((await postEvents(relevo, bodyOf(...entries), account.appSecret)).status).toBe(200)
     expect(await statusOf(flow.id)).toBe('DEPRECATED')
+  })
+
+  it.each([
+    { name: 'that which the stored one led to', stored: 'PUBLISHED' },
+    { name: 'that which one between led to', stored: 'THROTTLED' },
+  ])('of several in one second, whose first was told before, $name is stored', async ({ stored }) => {
+    const flow = await makeFlow('300000000000001', 'DRAFT')
+    await post(statusChange('DRAFT', stored))
+    const changes = [statusChange('THROTTLED', 'BLOCKED'), statusChange('PUBLISHED', 'THROTTLED')].map(flowChange)
+    const body = bodyOf({ id: account.wabaId, time, changes })
+    expect((await postEvents(relevo, body, account.appSecret)).status).toBe(200)
+    expect(await statusOf(flow.id)).toBe('BLOCKED')
   })
 
   it('to a status that is not known is told and not stored', async () => {

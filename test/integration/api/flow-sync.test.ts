@@ -278,7 +278,7 @@ test('a notice of Meta that is older than what it was asked for does not undo it
       storeFlowStatuses(
         tx,
         under.workspace.id,
-        [{ wabaId, metaFlowId, from: null, status, at: new Date(at) }],
+        [{ wabaId, metaFlowId, cameFrom: [], status, at: new Date(at) }],
         new Date(),
       ),
     )
@@ -306,7 +306,8 @@ describe('a notice of Meta, whose time has whole seconds', () => {
       return row?.status_at as Date
     }
     const notice = (from: string | null, status: string, at: Date) => {
-      const notices = [{ wabaId, metaFlowId, from, status, at: new Date(Math.floor(at.getTime() / 1000) * 1000) }]
+      const second = new Date(Math.floor(at.getTime() / 1000) * 1000)
+      const notices = [{ wabaId, metaFlowId, cameFrom: from === null ? [] : [from], status, at: second }]
       return under.api.database.sql.begin((tx) => storeFlowStatuses(tx, under.workspace.id, notices, new Date()))
     }
     return { wabaId, flow, notice, statusAt, status: async () => (await flowsOf(wabaId)).get(metaFlowId)?.status }
