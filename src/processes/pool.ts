@@ -55,6 +55,8 @@ export class ProcessPool implements Pick<App, 'listen' | 'close'> {
   /** Starts all. Returns the URL once each of them listens. Throws StartRefused with the first line that one of them ends with. */
   async listen(): Promise<string> {
     const { HOST, PORT, WORKERS } = this.#config
+    // Nobody waits for it yet where one of these cannot be started: the others end then.
+    this.#listening.promise.catch(() => undefined)
     this.#port = await claimPort(HOST, PORT)
     for (let index = 0; index < WORKERS; index++) this.#start()
     const url = await this.#listening.promise

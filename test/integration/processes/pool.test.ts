@@ -22,6 +22,52 @@ afterEach(() => {
   delete process.env.TOO_LONG
 })
 
+/** Also heard here to have ended. */
+function hasEnded(pid: number): boolean {
+  try {
+    return !process.kill(pid, 0)
+  } catch {
+    return true
+  }
+}
+
+/** Linux takes no variable of more than 128 KiB: as with no memory left, nothing can be started. */
+const startNoMore = () => {
+  process.env.TOO_LONG = 'a'.repeat(200_000)
+}
+
+it('where the second process cannot be started, the end of the first is no failure of this one', async () => {
+  const config = readConfig({
+    // Nobody is there.
+    DATABASE_URL: 'postgres://127.0.0.1:1/relevo',
+    MASTER_KEY: randomBytes(32).toString('base64'),
+    ADMIN_TOKEN: randomBytes(24).toString('hex'),
+    PORT: '0',
+    WORKERS: '2',
+    LOG_LEVEL: 'silent',
+  }) as AppConfig
+  const { DATA_DIR } = config
+  const unhandled: unknown[] = []
+  const note = (reason: unknown) => void unhandled.push(reason)
+  process.on('unhandledRejection', note)
+  // Read for the first one as it is started.
+  const pool = new ProcessPool({
+    ...config,
+    get DATA_DIR() {
+      startNoMore()
+      return DATA_DIR
+    },
+  })
+  await expect(pool.listen()).rejects.toMatchObject({ code: 'E2BIG' })
+  const [first = 0, ...more] = await children()
+  expect(more).toEqual([])
+  process.kill(first, 'SIGKILL')
+  await eventually(() => hasEnded(first))
+  await pool.close()
+  process.off('unhandledRejection', note)
+  expect(unhandled).toEqual([])
+})
+
 it('a process that the system does not start is tried again, and ends none of the others', async () => {
   const database = await createTestDatabase()
   const dataDir = await mkdtemp(join(tmpdir(), 'relevo-pool-'))
@@ -38,8 +84,7 @@ it('a process that the system does not start is tried again, and ends none of th
   const pool = new ProcessPool(config, { logDestination: { write: (line) => void lines.push(JSON.parse(line)) } })
   const url = await pool.listen()
   const [first = 0] = await children()
-  // Linux takes no variable of more than 128 KiB: as with no memory left, nothing can be started.
-  process.env.TOO_LONG = 'a'.repeat(200_000)
+  startNoMore()
   process.kill(first, 'SIGKILL')
   const refused = () => lines.filter(({ msg }) => msg === 'a process cannot be started')
   const [one, other] = await eventually(() => (refused().length < 2 ? null : refused()), startMs)
