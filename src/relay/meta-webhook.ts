@@ -1,5 +1,6 @@
 import { equalBytes, sha256 } from '../crypto/digest.ts'
 import { hasSignatureForm } from '../crypto/meta-signature.ts'
+import type { WorkspaceId } from '../domain/ids.ts'
 import { decodeUtf8 } from '../domain/json.ts'
 import { readMetaEntries } from '../domain/meta-webhook.ts'
 import type { Log } from '../ops/logger.ts'
@@ -35,6 +36,9 @@ export interface MetaWebhookAnswer {
 /** Bodies that are being applied may hold so much memory, together; past it Meta is to come again. */
 export const mostBytesUnderWay = 64 * 1024 * 1024
 
+/** Of that those of one workspace: its tenant can sign bodies as fast as it likes. */
+export const mostBytesOfWorkspace = 8 * 1024 * 1024
+
 const answer = (status: number): MetaWebhookAnswer => ({ status, body: '' })
 
 /** What Meta tells us beside exchanges (contract.md §5, protocol.md 5). Never throws, never rejects. */
@@ -43,6 +47,7 @@ export class MetaWebhook {
   /** Anybody can have a body refused, and any tenant an entry dropped, as often as they like. */
   readonly #dropLines = new PacedLines(() => performance.now())
   #bytesUnderWay = 0
+  readonly #bytesOf = new Map<WorkspaceId, number>()
 
   constructor(parts: MetaWebhookParts) {
     this.#parts = parts
@@ -94,11 +99,27 @@ export class MetaWebhook {
       else admitted.push({ account, entry })
     }
     if (admitted.length === 0) return this.#refuse(drops)
+    const holders = holdersOf(admission, admitted)
+    const isOver = holders.some((id) => (this.#bytesOf.get(id) ?? 0) + body.length > mostBytesOfWorkspace)
+    if (isOver) return 503
     this.#count(drops)
-    await this.#parts.events.apply(admitted)
+    this.#hold(holders, body.length)
+    try {
+      await this.#parts.events.apply(admitted)
+    } finally {
+      this.#hold(holders, -body.length)
+    }
     if (drops.length > 0)
       this.#tell({ dropped: drops.length, entries: entries.length }, "entries of Meta's were dropped")
     return 200
+  }
+
+  #hold(holders: readonly WorkspaceId[], bytes: number): void {
+    for (const id of holders) {
+      const held = (this.#bytesOf.get(id) ?? 0) + bytes
+      if (held === 0) this.#bytesOf.delete(id)
+      else this.#bytesOf.set(id, held)
+    }
   }
 
   #isOurs(admission: Admission, wabaId: string | null): boolean {
@@ -122,4 +143,10 @@ export class MetaWebhook {
       this.#parts.metrics.metaEntriesDropped(reason, same.length)
     }
   }
+}
+
+/** Whose share a body counts for. Of several workspaces the platform's app tells in one, and none of them is to hold up the others. */
+function holdersOf({ isByPlatform }: Admission, admitted: readonly AdmittedEntry[]): WorkspaceId[] {
+  const workspaceIds = new Set(admitted.map(({ account }) => account.workspaceId))
+  return isByPlatform && workspaceIds.size > 1 ? [] : [...workspaceIds]
 }

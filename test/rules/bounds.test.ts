@@ -12,7 +12,7 @@ import { heartbeatSeconds, superviseMs } from '../../src/events/queue.ts'
 import { mostBytes as mostUploadedBytes } from '../../src/ops/uploads.ts'
 import { mostWaitingBytes } from '../../src/relay/exchange-line.ts'
 import { openForMs } from '../../src/relay/interrupted-sweep.ts'
-import { mostBytesUnderWay } from '../../src/relay/meta-webhook.ts'
+import { mostBytesOfWorkspace, mostBytesUnderWay } from '../../src/relay/meta-webhook.ts'
 import { bounds } from '../../src/server.ts'
 import { mostFlows, mostScreens } from '../../src/storage/flows.ts'
 import { mostWabas } from '../../src/storage/wabas.ts'
@@ -35,7 +35,7 @@ describe('SECURITY.md gives the bounds of the code', () => {
     `answers that are not taken yet hold ${mebibytes(untakenBytes)} together`,
     `bodies on their way in hold ${mebibytes(mostUploadedBytes)} together`,
     `calls whose turn has not come hold ${mebibytes(mostWaitingBytes)} together`,
-    `all that are being applied hold ${mebibytes(mostBytesUnderWay)} together`,
+    `all that are being applied hold ${mebibytes(mostBytesUnderWay)} together, those of one workspace ${mebibytes(mostBytesOfWorkspace)}`,
     `${mostWebhooks} webhooks of a workspace, a static reply of ${kibibytes(staticReplyBounds.bytes)} with ${count(staticReplyBounds.values)} values each`,
     `${count(mostWabas)} WABAs of a workspace, ${count(mostFlows)} flows of each, ${count(mostScreens)} screens in all`,
     `a connection takes no request after ${maxReuseAgeMs / 60_000} min and is closed before 5`,
