@@ -76,6 +76,7 @@ export function upsertFlowResponse(
           target: [flowResponses.workspaceId, flowResponses.flowTokenDigest],
           set: {
             ...given,
+            metaPhoneNumber: metaPhoneNumberAfter(given.clientId),
             status: statusAt(createdAt),
             expiresAt: members.expiresAt ?? expiryAfter(members.sentAt),
             updatedAt: createdAt,
@@ -110,15 +111,23 @@ export function updateFlowResponse(
   { phoneNumber, ...members }: FlowResponseChanges,
 ): Promise<StoredFlowResponse> {
   return transaction(queryable, 'update flow response', async (tx) => {
-    const owner = phoneNumber === undefined ? {} : { clientId: await clientIdOf(tx, workspaceId, phoneNumber) }
+    const clientId = phoneNumber === undefined ? members.clientId : await clientIdOf(tx, workspaceId, phoneNumber)
+    const metaPhoneNumber = metaPhoneNumberAfter(clientId)
     const expiresAt = members.expiresAt ?? expiryAfter(members.sentAt)
     const changed = await tx.orm
       .update(flowResponses)
-      .set({ ...members, ...owner, expiresAt, status: statusAt(new Date()), updatedAt: sql`now()` })
+      .set({ ...members, clientId, metaPhoneNumber, expiresAt, status: statusAt(new Date()), updatedAt: sql`now()` })
       .where(and(eq(flowResponses.workspaceId, workspaceId), eq(flowResponses.id, id)))
       .returning(columns)
     return existing(changed, 'flow response')
   })
+}
+
+/** The number that Meta sent the flow to is that of the client whom it was sent to, and nobody else's. */
+function metaPhoneNumberAfter(clientId: string | null | undefined) {
+  if (clientId === undefined) return undefined
+  const { clientId: before, metaPhoneNumber } = flowResponses
+  return sql`case when ${before} is distinct from ${clientId} then null else ${metaPhoneNumber} end`
 }
 
 /** What has been shown of the row (domain/flow-response.ts): a later end brings nobody back. */

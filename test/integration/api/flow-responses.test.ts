@@ -42,6 +42,29 @@ function exchange(flowToken: string, flowId: string | null = null): Promise<void
   return writeExchanges(api.database.sql, { opened: [opened], closed: [], deliveries: [] }, async () => {})
 }
 
+test('the number that Meta sent a flow to goes with the client whom it was sent to', async () => {
+  const flowToken = nextToken()
+  const [{ id: sentTo }, { id: other }] = await Promise.all(
+    [1, 2].map(() => workspace.make('/v1/clients', { phoneNumber: nextPhoneNumber() })),
+  )
+  const { id } = await workspace.make(path, { flowToken, clientId: sentTo })
+  const { sql } = api.database
+  const write = (by: 'post' | 'patch', clientId: string | null) => {
+    const body = { campaignId: 'summer', ...(clientId === null ? {} : { clientId }) }
+    return by === 'post' ? workspace.post(path, { flowToken, ...body }) : workspace.patch(`${path}/${id}`, body)
+  }
+  for (const by of ['post', 'patch'] as const) {
+    await sql`update flow_responses set meta_phone_number = '5215550001111', client_id = ${sentTo} where id = ${id}`
+    const kept: unknown[] = []
+    for (const clientId of [null, sentTo, other]) {
+      expect((await write(by, clientId)).status).toBe(200)
+      const [row] = await sql`select meta_phone_number from flow_responses where id = ${id}`
+      kept.push(row?.meta_phone_number)
+    }
+    expect(kept).toEqual(['5215550001111', '5215550001111', null])
+  }
+})
+
 test('a flow response is made as SENT and expires a day after it was made', async () => {
   const flowToken = nextToken()
   const made = await workspace.post(path, { flowToken })
