@@ -12,38 +12,46 @@ import { type Comparison, compare, createRig, type MetaLedger, type ToldOf, told
 export type Ending = 'fast' | 'immediate' | 'stalled'
 
 export interface DatabaseReport extends Comparison, ToldOf {
-  readonly ending: Ending
+  readonly endings: readonly Ending[]
   readonly seconds: number
   readonly ledger: MetaLedger
-  readonly mostSpooled: number
+  /** At the end of each. */
+  readonly spooled: readonly number[]
   readonly rowsLost: number
   readonly exitCode: number | string | null
 }
 
-/** Takes a real PostgreSQL away for so long under load, gives it back, and compares what Meta saw with the log. */
-export async function databaseRun(ending: Ending, seconds: number, rate: number): Promise<DatabaseReport> {
+/** Takes a real PostgreSQL away for so long under load, in each way, gives it back, and compares what Meta saw with the log. */
+export async function databaseRun(endings: readonly Ending[], seconds: number, rate: number): Promise<DatabaseReport> {
   const dataDir = await freshDataDir()
   const server = await startEmbedded({ dataDir })
   await migrate(server.url)
   const proxy = await startProxy(server.url)
   const { rig, first } = await createRig(proxy.url)
   try {
-    const loading = rig.load(rate, seconds + 3)
-    await delay(1500)
-    const back = await takeAway(dataDir, ending, () => proxy.cut())
-    await delay(seconds * 1000)
-    const mostSpooled = await rig.metric('relevo_spool_rows')
-    const url = (await back()) ?? server.url
-    await proxy.restore(url)
+    const enough = new AbortController()
+    const loading = rig.load(rate, 3600, enough.signal)
+    const spooled: number[] = []
+    let { url } = server
+    const isDrained = async () => (await rig.metric('relevo_spool_rows')) === 0
+    for (const ending of endings) {
+      await delay(1500)
+      const back = await takeAway(dataDir, ending, () => proxy.cut())
+      await delay(seconds * 1000)
+      spooled.push(await rig.metric('relevo_spool_rows'))
+      url = (await back()) ?? url
+      await proxy.restore(url)
+      await eventually(isDrained, { timeoutMs: 30_000, everyMs: 50 })
+    }
+    enough.abort()
     const ledger = await loading
-    const emptied = async () =>
-      (await rig.metric('relevo_spool_rows')) + (await rig.metric('relevo_recorder_rows_waiting')) === 0
-    await eventually(emptied, { timeoutMs: 30_000, everyMs: 50 })
+    const isWritten = async () => (await isDrained()) && (await rig.metric('relevo_recorder_rows_waiting')) === 0
+    await eventually(isWritten, { timeoutMs: 30_000, everyMs: 50 })
     const rowsLost = await rig.metric('relevo_recorder_rows_lost_total')
     const told = await toldOf(rig, ledger, 60_000)
     first.child.kill('SIGTERM')
     const exitCode = await first.ended()
-    return { ending, seconds, ledger, mostSpooled, rowsLost, exitCode, ...told, ...(await compare(url, ledger)) }
+    return { endings, seconds, ledger, spooled, rowsLost, exitCode, ...told, ...(await compare(url, ledger)) }
   } finally {
     await rig.close()
     await proxy.close()
@@ -83,23 +91,15 @@ async function serverProcesses(postmaster: number): Promise<number[]> {
   return [postmaster, ...children.trim().split(' ').filter(Boolean).map(Number)]
 }
 
-export function printDatabase({
-  ending,
-  seconds,
-  ledger,
-  mostSpooled,
-  rowsLost,
-  exitCode,
-  ...log
-}: DatabaseReport): void {
+export function printDatabase({ endings, seconds, ledger, spooled, rowsLost, exitCode, ...log }: DatabaseReport): void {
   const { sent, answered, summary } = ledger
   const share = ((answered.size / sent.size) * 100).toFixed(2)
-  console.log(`database ${ending} for ${seconds} s`)
+  console.log(`database ${endings.join(', ')} for ${seconds} s`)
   console.log(`exchanges sent            ${sent.size}, answered with the tenant's reply ${answered.size} (${share} %)`)
   console.log(
     `latency p50, p99, max     ${summary.latency.p50.toFixed(1)}, ${summary.latency.p99.toFixed(1)}, ${summary.latency.max.toFixed(1)} ms`,
   )
-  console.log(`rows in the spool at most ${mostSpooled}`)
+  console.log(`rows in the spool then    ${spooled.join(', ')}`)
   console.log(`rows in the log           ${log.rows} ${JSON.stringify(log.outcomes)}`)
   console.log(`answered and not logged   ${log.lost}; counted as lost ${rowsLost}`)
   console.log(`logged twice, never sent  ${log.twice}, ${log.unknown}`)

@@ -104,7 +104,7 @@ async function fairness(databaseUrl: string, backlogged: FairnessReport['backlog
 async function databaseRuns(): Promise<boolean> {
   let isRight = true
   for (const ending of ['fast', 'immediate', 'stalled'] satisfies Ending[]) {
-    const report = await databaseRun(ending, Number(given ?? 60), rate)
+    const report = await databaseRun([ending], Number(given ?? 60), rate)
     printDatabase(report)
     const { lost, twice, unknown, untold, rowsLost, exitCode, ledger } = report
     const isAllAnswered = ledger.answered.size === ledger.sent.size

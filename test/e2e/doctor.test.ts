@@ -275,7 +275,7 @@ describe('embedded mode', () => {
   })
 
   it('makes no other master key beside a database, nor tables in it', async () => {
-    await (await fixture.start()).stop()
+    await fixture.plant()
     const before = await readdir(fixture.dataDir)
     const keyless = await findingsIn({ DATA_DIR: fixture.dataDir })
     expect(keyless).toMatchObject({ exitCode: 1, findings: [{ message: expect.stringContaining('no master-key') }] })
@@ -294,6 +294,7 @@ describe('embedded mode', () => {
   })
 
   it('looks at the database of a service that runs, and leaves it to it', async () => {
+    await fixture.plant()
     const service = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0' })
     const url = await service.listening()
     const { exitCode, findings } = await findingsIn({ DATA_DIR: fixture.dataDir, PUBLIC_URL: url })

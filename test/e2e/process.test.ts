@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/database.ts'
-import { useEmbedded } from '../support/embedded-fixture.ts'
+import { useEmbedded, usePlantedCluster } from '../support/embedded-fixture.ts'
 import { eventually } from '../support/eventually.ts'
 import { fakeMeta } from '../support/meta.ts'
 import { endProcesses, type RelevoProcess, runRelevo } from '../support/process.ts'
@@ -199,6 +199,7 @@ describe('embedded mode', () => {
 
 describe('embedded mode with a database that takes no migration', () => {
   const fixture = useEmbedded()
+  usePlantedCluster(fixture)
 
   it.each(['migrate', 'serve'])('%s says so, and ends with its server', async (command) => {
     const { url, stop } = await fixture.start()

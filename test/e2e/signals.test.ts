@@ -8,7 +8,7 @@ import { claimPort } from '../../src/processes/free-port.ts'
 import { livePostmaster } from '../../src/storage/embedded/postmaster.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { freshDataDir, removeEmbedded } from '../support/embedded.ts'
-import { useEmbedded } from '../support/embedded-fixture.ts'
+import { useEmbedded, usePlantedCluster } from '../support/embedded-fixture.ts'
 import { eventually } from '../support/eventually.ts'
 import { endProcesses, type RelevoProcess, runRelevo } from '../support/process.ts'
 
@@ -51,6 +51,7 @@ describe('a signal during an embedded start', () => {
     ['SIGHUP', 'while its server starts'],
     ['SIGINT', 'while it migrates'],
   ] as const)('serve: %s %s is obeyed once the server can be stopped', async (signal, moment) => {
+    if (moment !== 'while its cluster is made') await fixture.plant()
     const relevo = run('serve')
     await moments[moment](relevo)
     relevo.child.kill(signal)
@@ -59,6 +60,7 @@ describe('a signal during an embedded start', () => {
   })
 
   it('a command that had not begun says so', async () => {
+    await fixture.plant()
     const relevo = run('migrate')
     await moments['while its server starts']()
     relevo.child.kill('SIGINT')
@@ -70,6 +72,7 @@ describe('a signal during an embedded start', () => {
 
 describe('more signals than one', () => {
   const fixture = useEmbedded()
+  usePlantedCluster(fixture)
 
   it('a service of two processes finishes what is in flight, and stops its server', async () => {
     const relevo = runRelevo(['serve'], { DATA_DIR: fixture.dataDir, PORT: '0', WORKERS: '2' })
@@ -145,6 +148,7 @@ describe('a service of two processes that is told to end', () => {
 
 describe('a reader that goes away, as head does,', () => {
   const fixture = useEmbedded()
+  usePlantedCluster(fixture)
   const runUnread = (args: string[], more: Record<string, string> = {}) => {
     const relevo = runRelevo(args, { DATA_DIR: fixture.dataDir, ...more })
     relevo.child.stdout?.destroy()
@@ -202,6 +206,7 @@ describe.skipIf(!existsSync('/dev/full'))('a full disk under stdout and stderr',
   })
 
   it('ends no command that has a server to stop, but one that only prints: what it made is lost', async () => {
+    await fixture.plant()
     expect(await (await runFull(['migrate'])).ended()).toBe(0)
     expect(await fixture.postmasterPid()).toBeUndefined()
     expect(await (await runFull(['keys', 'generate'])).ended()).not.toBe(0)

@@ -1,14 +1,16 @@
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { afterAll, afterEach, beforeEach } from 'vitest'
+import { afterAll, afterEach, beforeEach, inject } from 'vitest'
 import { livePostmaster } from '../../src/storage/embedded/postmaster.ts'
 import { type EmbeddedOptions, type EmbeddedServer, startEmbedded } from '../../src/storage/embedded.ts'
 import { freshDataDir, removeEmbedded } from './embedded.ts'
+import { copyPlanted, plantCluster } from './planted-cluster.ts'
 
 export interface EmbeddedFixture {
   /** A folder of the test's own; its servers are ended and it is removed after the test. */
   readonly dataDir: string
+  /** Puts a cluster there that was made and stopped before: initdb takes two seconds, a copy less. */
+  plant(): Promise<void>
   start(options?: Partial<EmbeddedOptions>): Promise<EmbeddedServer>
   /** Of the server that runs in `dataDir`. */
   postmasterPid(): Promise<number | undefined>
@@ -17,6 +19,7 @@ export interface EmbeddedFixture {
 /** Gives each test of a file a DATA_DIR. Call once, at the top. */
 export function useEmbedded(): EmbeddedFixture {
   let dataDir = ''
+  let ownPlanted: string | undefined
   const started: EmbeddedServer[] = []
   beforeEach(async () => {
     dataDir = await freshDataDir()
@@ -25,9 +28,16 @@ export function useEmbedded(): EmbeddedFixture {
     await Promise.all(started.splice(0).map((server) => server.stop()))
     await removeEmbedded(dataDir)
   })
+  afterAll(async () => {
+    if (ownPlanted !== undefined) await removeEmbedded(ownPlanted)
+  })
   return {
     get dataDir() {
       return dataDir
+    },
+    plant: async () => {
+      ownPlanted ??= inject('plantedDataDir') === null ? await plantCluster() : undefined
+      copyPlanted(ownPlanted ?? inject('plantedDataDir') ?? '', dataDir)
     },
     start: async (options) => {
       const server = await startEmbedded({ dataDir, ...options })
@@ -38,20 +48,9 @@ export function useEmbedded(): EmbeddedFixture {
   }
 }
 
-/** Has each test of a file begin with a cluster that was made and stopped before: initdb takes a second, a copy less. */
+/** Has each test begin with a cluster that was made and stopped before. */
 export function usePlantedCluster(fixture: EmbeddedFixture): void {
-  let seed: string | undefined
-  beforeEach(async () => {
-    if (seed === undefined) {
-      seed = await freshDataDir()
-      await (await startEmbedded({ dataDir: seed })).stop()
-    }
-    // fs.cp keeps no owners.
-    execFileSync('cp', ['-a', `${seed}/.`, fixture.dataDir])
-  })
-  afterAll(async () => {
-    if (seed !== undefined) await removeEmbedded(seed)
-  })
+  beforeEach(() => fixture.plant())
 }
 
 /** What the database behind a URL says of itself. */

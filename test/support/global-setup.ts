@@ -2,12 +2,15 @@ import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../src/migrate.ts'
+import { plantCluster } from './planted-cluster.ts'
 import { startTestServer } from './test-server.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** A server for tests; the path names its maintenance database. */
     readonly testServerUrl: string
+    /** A DATA_DIR to copy, with a cluster that is stopped; null where the server is one of TEST_DATABASE_URL. */
+    readonly plantedDataDir: string | null
     /** A PgBouncer in transaction mode before it, if this run is to go through one. */
     readonly testPoolerUrl: string | null
     /** Begins the name of each database of this run; the bare prefix is the migrated template. */
@@ -18,7 +21,8 @@ declare module 'vitest' {
 /** One server and one migrated template for the whole run: TEST_DATABASE_URL's, or an embedded one in a fresh folder. */
 export default async function setup(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
   const given = process.env.TEST_DATABASE_URL
-  const server = given ? { url: given, end: async () => undefined } : await startTestServer()
+  const planted = given ? null : await plantCluster()
+  const server = given ? { url: given, end: async () => undefined } : await startTestServer(planted)
   const admin = postgres(server.url, { max: 1, onnotice: () => undefined })
   const prefix = `relevo_test_${randomBytes(4).toString('hex')}`
   const teardown = async () => {
@@ -37,6 +41,7 @@ export default async function setup(project: Pick<TestProject, 'provide'>): Prom
     throw error
   }
   project.provide('testServerUrl', server.url)
+  project.provide('plantedDataDir', planted)
   project.provide('testPoolerUrl', null)
   project.provide('testDatabasePrefix', prefix)
   return teardown

@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { openClient } from '../../../src/storage/driver.ts'
-import { useEmbedded } from '../../support/embedded-fixture.ts'
+import { useEmbedded, usePlantedCluster } from '../../support/embedded-fixture.ts'
 
 const fixture = useEmbedded()
+usePlantedCluster(fixture)
 
 it('a database is reached by a socket of the file system, whatever its name', async () => {
   // PostgreSQL's own folder: its user can write there.
