@@ -22,6 +22,7 @@ import { emptyPayloads } from '../storage/payload-retention.ts'
 import { databaseTime } from '../storage/server-facts.ts'
 import { deleteStatsBefore, rollUp } from '../storage/stats-roll-up.ts'
 import { deleteWorkspacesAgain } from '../storage/workspace-deletion.ts'
+import { lookAgainEveryMs, lookingAgain } from './looking-again.ts'
 import type { Job } from './maintenance.ts'
 
 export interface JobParts {
@@ -48,10 +49,6 @@ const metaEventDays = 8
 const leastStatsMs = disableAfterMs + dayMs
 /** Up to so many deliveries are counted: some 20 ms, and by then the figure has said what it has to say. */
 const mostMeasured = 100_000
-/** How long an expunge and a workspace's deletion look for rows that were on their way then, as long as somebody does. */
-const expungeAgainMs = hour
-/** How long nobody may have done it: a weekend. Further back than that nobody looks, also where it fails for longer. */
-const mostAgainMs = 3 * dayMs
 
 /** Partitions of the coming days, made where they are missing; every process does it once before it listens. */
 export async function preparePartitions({ database, now = () => new Date() }: JobParts): Promise<void> {
@@ -63,6 +60,7 @@ export function createJobs(parts: JobParts): Job[] {
   const { database, log, metrics, payloadDays, logDays } = parts
   /** Of partitions whose day is not over: before when this process has emptied all. Whoever is elected next begins anew. */
   const emptiedBefore = new Map<string, Date>()
+  const againParts = { database, soundNow: () => soundNow(parts) }
   const msAgo = async (ms: number) => new Date((await soundNow(parts)).getTime() - ms)
   return [
     { name: 'make_partitions', everyMs: hour, run: () => preparePartitions(parts) },
@@ -104,19 +102,17 @@ export function createJobs(parts: JobParts): Job[] {
     { name: 'expire_flow_responses', everyMs: 5 * second, run: (signal) => expire(parts, signal) },
     {
       name: 'expunge_again',
-      everyMs: minute,
-      run: lookingAgain(parts, async (since, signal) => {
-        const rows = await expungeAgain(database, since, signal)
-        if (rows > 0) log.info({ rows }, 'rows that were on their way when their person was expunged are emptied')
-      }),
+      everyMs: lookAgainEveryMs,
+      run: lookingAgain(againParts, expungeAgain, (rows) =>
+        log.info({ rows }, 'rows that were on their way when their person was expunged are emptied'),
+      ),
     },
     {
       name: 'delete_workspaces_again',
-      everyMs: minute,
-      run: lookingAgain(parts, async (since, signal) => {
-        const rows = await deleteWorkspacesAgain(database, since, signal)
-        if (rows > 0) log.info({ rows }, 'rows that were on their way when their workspace was deleted are removed')
-      }),
+      everyMs: lookAgainEveryMs,
+      run: lookingAgain(againParts, deleteWorkspacesAgain, (rows) =>
+        log.info({ rows }, 'rows that were on their way when their workspace was deleted are removed'),
+      ),
     },
   ]
 }
@@ -125,19 +121,6 @@ export function createJobs(parts: JobParts): Job[] {
 async function soundNow({ database, now = () => new Date(), databaseNow }: JobParts): Promise<Date> {
   const theirs = await (databaseNow?.() ?? databaseTime(database.work))
   return new Date(Math.min(now().getTime(), theirs.getTime()))
-}
-
-/** Looks back from this process's last whole pass on; at its first it does not know since when nobody did. */
-function lookingAgain(
-  parts: JobParts,
-  look: (since: Date, signal: AbortSignal) => Promise<void>,
-): (signal: AbortSignal) => Promise<void> {
-  let lastWhole = 0
-  return async (signal) => {
-    const now = (await soundNow(parts)).getTime()
-    await look(new Date(Math.max(now - mostAgainMs, Math.min(lastWhole, now) - expungeAgainMs)), signal)
-    if (!signal.aborted) lastWhole = now
-  }
 }
 
 /** Rows in a default partition tell of a day without one of its own. They are moved, and somebody should look why. */

@@ -140,8 +140,13 @@ function openPools(options: DatabaseOptions, primary: Primary | null): Pools {
     reads: open(exchangeConnections),
     work: open(workConnections),
     apiClient,
-    orm: drizzle({ client: apiClient, schema }),
+    ...queryableOn(apiClient),
   }
+}
+
+/** Of a client that nothing else uses: its parsers are changed. */
+export function queryableOn(client: postgres.Sql): Queryable {
+  return { orm: drizzle({ client, schema }) }
 }
 
 function openPool({ url, prepare }: DatabaseOptions, primary: Primary | null, max: number): postgres.Sql {

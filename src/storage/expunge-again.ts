@@ -1,9 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { firstIdAt } from '../domain/day.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Queryable, storing, type Transaction, transaction } from './database.ts'
+import { type Queryable, storing, type Transaction } from './database.ts'
 import { count, emptyDeliveries, emptyDelivery, emptyExchange } from './expunge.ts'
-import { eachPastFailures } from './past-failures.ts'
+import { type LookedAgain, lookAgain } from './look-again.ts'
 import { expungeSlackMs } from './tombstones.ts'
 
 /** How long before an expunge a row that was then on its way can have been made. Older ones come out of spools, which look themselves. */
@@ -14,8 +14,6 @@ const madeAfterMs = 200_000
 const pageTombstones = 5000
 /** What is looked for together lies no further apart, ms: of a busy workspace all rows between are read. */
 const spanMs = 3_600_000
-/** For one such look, ms. */
-const lookMs = 60_000
 
 interface Tombstone extends Record<string, unknown> {
   readonly workspace_id: WorkspaceId
@@ -28,16 +26,17 @@ interface Tombstone extends Record<string, unknown> {
 
 /**
  * Empties rows that were on their way to the database when their person was expunged, for all who were expunged since `since`, the latest
- * first. Repeatable. Returns how many rows it found. Who fails holds up no other. Throws StorageError.
+ * first; of one workspace alone where it is given. Repeatable. Throws StorageError where it cannot be known who they are.
  */
-export async function expungeAgain(queryable: Queryable, since: Date, signal: AbortSignal): Promise<number> {
-  let found = 0
-  const empty = async ({ workspaceId, kind, tombstones }: Together) => {
-    const emptyRows = kind === 'client' ? ofClients : ofTokens
-    found += await transaction(queryable, 'expunge again', (tx) => emptyRows(tx, workspaceId, tombstones), lookMs)
-  }
-  await eachPastFailures(togetherSince(queryable, since), empty, signal)
-  return found
+export function expungeAgain(
+  queryable: Queryable,
+  since: Date,
+  signal: AbortSignal,
+  workspaceId: WorkspaceId | null = null,
+): Promise<LookedAgain> {
+  const empty = (tx: Transaction, { workspaceId: id, kind, tombstones }: Together) =>
+    kind === 'client' ? ofClients(tx, id, tombstones) : ofTokens(tx, id, tombstones)
+  return lookAgain(queryable, 'expunge again', togetherSince(queryable, since, workspaceId), empty, signal)
 }
 
 /** Whose rows are looked for by one statement. */
@@ -47,13 +46,17 @@ interface Together {
   readonly tombstones: readonly Tombstone[]
 }
 
-async function* togetherSince(queryable: Queryable, since: Date): AsyncGenerator<Together> {
+async function* togetherSince(
+  queryable: Queryable,
+  since: Date,
+  workspaceId: WorkspaceId | null,
+): AsyncGenerator<Together> {
   let last: Tombstone | undefined
   do {
-    const page = await tombstonesSince(queryable, since, last)
-    for (const [workspaceId, ofWorkspace] of Map.groupBy(page, ({ workspace_id }) => workspace_id)) {
+    const page = await tombstonesSince(queryable, since, workspaceId, last)
+    for (const [id, ofWorkspace] of Map.groupBy(page, ({ workspace_id }) => workspace_id)) {
       for (const [kind, ofKind] of Map.groupBy(ofWorkspace, (tombstone) => tombstone.kind)) {
-        for (const tombstones of spansOf(ofKind)) yield { workspaceId, kind, tombstones }
+        for (const tombstones of spansOf(ofKind)) yield { workspaceId: id, kind, tombstones }
       }
     }
     last = page.length < pageTombstones ? undefined : page.at(-1)
@@ -74,7 +77,13 @@ function spansOf(tombstones: readonly Tombstone[]): Tombstone[][] {
 
 const timeOf = ({ expunged_at }: Tombstone) => new Date(expunged_at).getTime()
 
-function tombstonesSince(queryable: Queryable, since: Date, last: Tombstone | undefined): Promise<Tombstone[]> {
+function tombstonesSince(
+  queryable: Queryable,
+  since: Date,
+  workspaceId: WorkspaceId | null,
+  last: Tombstone | undefined,
+): Promise<Tombstone[]> {
+  const ofOne = workspaceId === null ? sql`` : sql`and workspace_id = ${workspaceId}`
   const afterLast =
     last &&
     sql`and (expunged_at, workspace_id, kind, digest)
@@ -82,7 +91,7 @@ function tombstonesSince(queryable: Queryable, since: Date, last: Tombstone | un
   return storing('read expunges', async () => {
     const rows = await queryable.orm.execute<Tombstone>(sql`
       select workspace_id, kind, encode(digest, 'hex') as digest, expunged_at from expunges
-      where expunged_at > ${since.toISOString()}::timestamptz and kind <> 'workspace' ${afterLast ?? sql``}
+      where expunged_at > ${since.toISOString()}::timestamptz and kind <> 'workspace' ${ofOne} ${afterLast ?? sql``}
       order by expunged_at desc, workspace_id desc, kind desc, expunges.digest desc limit ${pageTombstones}`)
     return [...rows]
   })

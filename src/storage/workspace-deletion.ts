@@ -1,7 +1,7 @@
 import { and, eq, ne, type SQL, sql } from 'drizzle-orm'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { type Database, type Queryable, storing, type Transaction, transaction } from './database.ts'
-import { eachPastFailures } from './past-failures.ts'
+import { type LookedAgain, lookAgain } from './look-again.ts'
 import {
   attempts,
   deliveries,
@@ -52,20 +52,23 @@ export async function deleteWorkspace(database: Database, id: WorkspaceId): Prom
 
 /**
  * Removes rows that were on their way to the database when their workspace was deleted, of all that were since `since`: another process hears of it
- * up to 10 s later, and answers and writes until then. Repeatable. Returns how many rows it found. Who fails holds up no other. Throws StorageError.
+ * up to 10 s later, and answers and writes until then. Of one workspace alone where it is given. Repeatable. Throws StorageError where it cannot be known
+ * which were deleted.
  */
-export async function deleteWorkspacesAgain(queryable: Queryable, since: Date, signal: AbortSignal): Promise<number> {
+export async function deleteWorkspacesAgain(
+  queryable: Queryable,
+  since: Date,
+  signal: AbortSignal,
+  workspaceId: WorkspaceId | null = null,
+): Promise<LookedAgain> {
+  const ofOne = workspaceId === null ? sql`` : sql`and workspace_id = ${workspaceId}`
   const gone = await storing('read deleted workspaces', () =>
     queryable.orm.execute<{ workspace_id: WorkspaceId }>(sql`
       select workspace_id from expunges
-      where expunged_at > ${since.toISOString()}::timestamptz and kind = 'workspace'`),
+      where expunged_at > ${since.toISOString()}::timestamptz and kind = 'workspace' ${ofOne}`),
   )
-  let found = 0
-  const remove = async ({ workspace_id: id }: (typeof gone)[number]) => {
-    found += await transaction(queryable, 'delete rows again', (tx) => deleteRows(tx, id), stepMs)
-  }
-  await eachPastFailures(gone, remove, signal)
-  return found
+  const groups = gone.map(({ workspace_id }) => ({ workspaceId: workspace_id }))
+  return lookAgain(queryable, 'delete rows again', groups, (tx, group) => deleteRows(tx, group.workspaceId), signal)
 }
 
 /** What refers to no workspace, and so neither goes with it nor is kept from coming after it. Returns how many rows it was. */
