@@ -3,6 +3,7 @@ import { disableAfterMs } from '../domain/delivery.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Database } from '../storage/database.ts'
+import { emptyDefault, freeDefault } from '../storage/default-partition.ts'
 import { measureQueue } from '../storage/deliveries.ts'
 import { expireFlowResponses } from '../storage/expiry.ts'
 import { expungeAgain } from '../storage/expunge-again.ts'
@@ -11,7 +12,6 @@ import {
   defaultRows,
   dropPartition,
   listPartitions,
-  makePartition,
   makePartitionsAhead,
   type Partition,
   type PartitionedTable,
@@ -50,7 +50,7 @@ const leastStatsMs = disableAfterMs + dayMs
 /** Up to so many deliveries are counted: some 20 ms, and by then the figure has said what it has to say. */
 const mostMeasured = 100_000
 
-/** Partitions of the coming days, made where they are missing; every process does it once before it listens. */
+/** Partitions of the coming days, made where they are missing; every process does it once before it listens, and moves no row. */
 export async function preparePartitions({ database, now = () => new Date() }: JobParts): Promise<void> {
   await database.onOwnConnection((sql) => makePartitionsAhead(sql, now(), daysAhead))
 }
@@ -123,15 +123,19 @@ async function soundNow({ database, now = () => new Date(), databaseNow }: JobPa
   return new Date(Math.min(now().getTime(), theirs.getTime()))
 }
 
-/** Rows in a default partition tell of a day without one of its own. They are moved, and somebody should look why. */
-function emptyDefaults({ database, log, metrics }: JobParts, signal: AbortSignal): Promise<void> {
+/** Rows in a default partition tell of a day without one of its own. They get one, and somebody should look why. */
+function emptyDefaults(
+  { database, log, metrics, now = () => new Date() }: JobParts,
+  signal: AbortSignal,
+): Promise<void> {
   const ofTable = async (table: PartitionedTable): Promise<void> => {
+    await freeDefault(database.work, table)
     const days = await defaultRows(database.work, table)
     const rows = days.reduce((sum, day) => sum + day.rows, 0)
     metrics.defaultPartitionRows(table, rows)
     if (rows === 0) return
     log.error({ table, rows, days: days.length }, 'rows came for days without a partition: it is made now')
-    await database.onOwnConnection((sql) => eachPastFailures(days, ({ day }) => makePartition(sql, table, day), signal))
+    await database.onOwnConnection((sql) => emptyDefault(sql, table, days, now(), signal))
   }
   return eachPastFailures(partitionedTables, ofTable, signal)
 }

@@ -6,6 +6,7 @@ import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { storageOn } from '../storage/backends.ts'
 import { type Database, StorageError } from '../storage/database.ts'
+import { defaultBounds } from '../storage/default-partition.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ExchangeGroup } from '../storage/exchanges.ts'
 import { groupOf, type Row } from './row.ts'
@@ -107,5 +108,7 @@ export class RowWriter {
  * cancelled, a lock not to be had, a disk, a table of another release) passes, or somebody has to see to it, and rows must not be lost by it.
  */
 export function isRefusal(error: unknown): boolean {
+  // It stands for a moment: on a shard of Citus with a number behind it.
+  if (error instanceof StorageError && error.constraint?.startsWith(defaultBounds)) return false
   return !(error instanceof StorageError) || (!error.unavailable && /^(21|22|23|44|54)/.test(error.sqlState ?? ''))
 }

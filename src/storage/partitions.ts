@@ -22,10 +22,16 @@ export const locksOfDay = 14
 
 // Any number, the same in every process: those that change partitions take turns.
 const lockId = 0x72_6c_76_70
+/** For their turn, before which nobody else waits for them. */
+const turnTimeout = '1s'
 // For a lock that exchanges then wait for as well: half of what they give the database (contract.md §8). Whoever fails tries again later.
 const lockTimeout = '100ms'
-/** Rows of a default partition may be many: their day is moved at once, or not at all, ms. */
-const moveMs = 600_000
+/** For one statement while such a lock is held, ms: rows and sessions wait for the longest of them, some three together, and give up after 5 s. */
+export const heldMs = 1000
+/** For all of them, ms. */
+const changeMs = 30_000
+/** For what holds nobody up, or cannot be done in pieces, ms. */
+export const longMs = 600_000
 const emptied = 'payloads emptied'
 /**
  * By these no row is looked for. ANALYZE would read and sort them all the same, and comes by each minute on a day's first rows: two fifths of its time.
@@ -64,13 +70,18 @@ export function listPartitions(sql: postgres.ISql): Promise<Partition[]> {
 
 /**
  * Makes the partition of a day, unless it is there or another covers the day. Rows of that day that are in the default partition are
- * moved. Returns how many. On a connection that may be busy for minutes, if there can be many. Throws StorageError: also where a lock is not to
- * be had at once.
+ * moved, all at once. Returns how many. Throws StorageError: also where a lock is not to be had at once, and where a statement takes longer than
+ * `statementMs`.
  */
-export function makePartition(sql: postgres.Sql, table: PartitionedTable, day: number): Promise<number> {
+export function makePartition(
+  sql: postgres.Sql,
+  table: PartitionedTable,
+  day: number,
+  statementMs = heldMs,
+): Promise<number> {
   const name = `${table}_${nameOfDay(day)}`
   const [from, until] = [firstIdAt(day), firstIdAt(day + dayMs)]
-  return changing(sql, 'make partition', async (tx) => {
+  const make = async (tx: postgres.TransactionSql) => {
     if (covers(await listPartitions(tx), table, day)) return 0
     await tx.unsafe(`create table ${name} (like ${table} including defaults including constraints)`)
     // Before it is attached: of a table that it distributed Citus does not take this.
@@ -84,7 +95,8 @@ export function makePartition(sql: postgres.Sql, table: PartitionedTable, day: n
     if (count > 0) await tx.unsafe(`delete ${ofDay}`)
     await tx.unsafe(`alter table ${table} attach partition ${name} for values from ('${from}') to ('${until}')`)
     return count
-  })
+  }
+  return changing(sql, 'make partition', make, statementMs)
 }
 
 function covers(partitions: readonly Partition[], table: PartitionedTable, day: number): boolean {
@@ -92,22 +104,20 @@ function covers(partitions: readonly Partition[], table: PartitionedTable, day: 
 }
 
 /**
- * Makes the partitions from the day of `now` to so many days later where they are missing. Days whose rows wait in the default partition come
- * last: to move them takes long, and may fail. Who fails holds up no other. Throws StorageError.
+ * Makes the partitions from the day of `now` to so many days later where they are missing, but for days whose rows wait in the default partition and
+ * tables that have many rows there: exchanges would wait, and `emptyDefault` sees to them. Who fails holds up no other. Throws StorageError.
  */
 export async function makePartitionsAhead(sql: postgres.Sql, now: Date, days: number): Promise<void> {
   const there = await listPartitions(sql)
   const ahead = Array.from({ length: days + 1 }, (_, n) => dayOf(now.getTime()) + n * dayMs)
-  const missing = ahead.flatMap((day) =>
-    partitionedTables.filter((table) => !covers(there, table, day)).map((table) => ({ table, day })),
-  )
-  const waiting = new Set<string>()
-  for (const table of new Set(missing.map((one) => one.table))) {
-    for (const { day } of await defaultRows(sql, table)) waiting.add(`${table} ${day}`)
-  }
-  const isWaiting = ({ table, day }: (typeof missing)[number]) => waiting.has(`${table} ${day}`)
-  const inOrder = missing.toSorted((a, b) => Number(isWaiting(a)) - Number(isWaiting(b)))
-  await eachPastFailures(inOrder, ({ table, day }) => makePartition(sql, table, day))
+  await eachPastFailures(partitionedTables, async (table) => {
+    const missing = ahead.filter((day) => !covers(there, table, day))
+    if (missing.length === 0) return
+    const waiting = await defaultRows(sql, table)
+    if (areMany(waiting)) return
+    const free = missing.filter((day) => !waiting.some((waits) => waits.day === day))
+    await eachPastFailures(free, (day) => makePartition(sql, table, day))
+  })
 }
 
 /** Drops a partition with its rows; not one in which deliveries wait. Returns whether it is gone. Throws StorageError. */
@@ -133,17 +143,28 @@ async function hasWaiting(sql: postgres.ISql, name: string): Promise<boolean> {
 /** Counted to the end a large table would take minutes, and the figure has said what it has to say. */
 const mostCounted = 10_000
 
+export interface DayRows {
+  readonly day: number
+  readonly rows: number
+}
+
 /**
- * How many rows of which days the default partition of a table has, of 10,000 of them where there are more. There should be none. Throws
- * StorageError.
+ * How many rows of which days the default partition of a table has, the earliest first; of 10,000 of them where there are more, unless `all` are to be
+ * read. There should be none. Throws StorageError.
  */
-export function defaultRows(sql: postgres.Sql, table: PartitionedTable): Promise<{ day: number; rows: number }[]> {
-  return storing('count rows of the default partition', async () => {
+export function defaultRows(sql: postgres.Sql, table: PartitionedTable, all: 'all' | null = null): Promise<DayRows[]> {
+  const count = async () => {
     const days = await sql.unsafe(`
       select ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / ${dayMs} as day, count(*)::int as rows
-      from (select id from ${table}_default limit ${mostCounted}) counted group by 1 order by 1`)
+      from (select id from ${table}_default limit ${all ?? mostCounted}) counted group by 1 order by 1`)
     return days.map(({ day, rows }) => ({ day: Number(day) * dayMs, rows }))
-  })
+  }
+  return storing('count rows of the default partition', count, all === null ? undefined : longMs)
+}
+
+/** Whether there may be more than {@link defaultRows} counted. */
+export function areMany(days: readonly DayRows[]): boolean {
+  return days.reduce((sum, { rows }) => sum + rows, 0) >= mostCounted
 }
 
 /** Notes that no payload is left in a partition, if `isEmpty` finds none: rows that come late wait for it. Throws StorageError. */
@@ -164,7 +185,7 @@ export function noteEmptied(
       })
       return noted
     },
-    moveMs,
+    longMs,
   )
 }
 
@@ -182,18 +203,22 @@ export async function forgetEmptied(tx: postgres.TransactionSql, ids: readonly s
   }
 }
 
-function changing<T>(
+/** In a transaction, in turn. Without `statementMs` a statement may take minutes. Throws StorageError. */
+export function changing<T>(
   sql: postgres.Sql,
   operation: string,
   change: (tx: postgres.TransactionSql) => Promise<T>,
+  statementMs = longMs,
 ): Promise<T> {
   const work = async (tx: postgres.TransactionSql) => {
-    await tx`select pg_advisory_xact_lock(${lockId})`
-    // To PostgreSQL these two say nothing. Citus can then name shards and indexes however many rows it moved before, and workers know the bound too.
+    // To PostgreSQL these two say nothing. Citus can then name shards and indexes however many rows it moved before, and workers know the bounds too.
     await tx.unsafe(`set local citus.multi_shard_modify_mode = 'sequential'`)
     await tx.unsafe(`set local citus.propagate_set_commands = 'local'`)
+    await tx.unsafe(`set local lock_timeout = '${turnTimeout}'`)
+    await tx`select pg_advisory_xact_lock(${lockId})`
     await tx.unsafe(`set local lock_timeout = '${lockTimeout}'`)
+    await tx.unsafe(`set local statement_timeout = ${statementMs}`)
     return change(tx)
   }
-  return storing(operation, async () => (await sql.begin(work)) as T, moveMs)
+  return storing(operation, async () => (await sql.begin(work)) as T, statementMs < longMs ? changeMs : longMs)
 }

@@ -40,6 +40,13 @@ const whileRead = (table: string, work: () => Promise<unknown>) =>
     await tx`select from ${tx(table)} limit 1`
     await work()
   })
+/** 10,001 exchanges at noon of a day so far from now. */
+async function insertMany(days: number): Promise<void> {
+  const firstPart = at(days).getTime().toString(16).padStart(12, '0').replace(/^.{8}/, '$&-')
+  await sql`insert into exchanges (workspace_id, id, created_at, waba_id)
+    select ${workspaceId}, overlay(gen_random_uuid()::text placing ${firstPart} from 1 for 13)::uuid, now(), '1'
+    from generate_series(1, 10001)`
+}
 const countOf = async (table: string) => (await sql`select count(*)::int as n from ${sql(table)}`)[0]?.n
 
 /** Runs one job once, as on a day so far from now; the database's clock says the same unless it has its own. */
@@ -59,6 +66,9 @@ async function run(name: string, days = 0, clocks: 'agree' | 'differ' = 'agree',
   await job.run(new AbortController().signal)
   return { lines, gauge }
 }
+
+/** Those that change partitions take turns. */
+const turn = (tx: postgres.ISql) => tx`select pg_advisory_xact_lock(${0x72_6c_76_70})`
 
 describe('partitions', () => {
   it('are made ahead, from today to in three days, with all that their table has', async () => {
@@ -96,13 +106,21 @@ describe('partitions', () => {
     }
   })
 
-  it('are made first where no rows wait for them', async () => {
+  it('are made ahead where no rows wait for them: to move those is another job’s', async () => {
     await insertExchange(sql, workspaceId, { at: at(5) })
     await run('make_partitions', 5)
-    const rows = await sql`
-      select relname as name from pg_class where relname = any(${named('exchanges', 5, 6, 7, 8)}) and relkind = 'r' order by oid`
-    expect(rows.map(({ name }) => name)).toEqual(named('exchanges', 6, 7, 8, 5))
-    expect(await countOf(named('exchanges', 5)[0] ?? '')).toBe(1)
+    expect(await namesOf('exchanges')).toEqual(named('exchanges', 0, 1, 2, 6, 7, 8))
+    expect(await namesOf('attempts')).toEqual(named('attempts', 0, 1, 2, 5, 6, 7, 8))
+    expect(await countOf('exchanges_default')).toBe(1)
+  })
+
+  it('wait for another’s turn no longer than a second', async () => {
+    await sql.begin(async (tx) => {
+      await turn(tx)
+      await expect(makePartition(database.work, 'exchanges', today + 9 * dayMs)).rejects.toMatchObject({
+        sqlState: '55P03',
+      })
+    })
   })
 
   it('are made of other tables where one cannot be had', async () => {
@@ -142,9 +160,6 @@ describe('partitions', () => {
   })
 })
 
-/** Those that change partitions take turns. */
-const turn = (tx: postgres.ISql) => tx`select pg_advisory_xact_lock(${0x72_6c_76_70})`
-
 describe('rows in the default partition', () => {
   it('are told of, and moved into the partition of their day', async () => {
     expect((await run('default_partitions')).gauge).toEqual({ exchanges: 0, deliveries: 0, attempts: 0 })
@@ -163,23 +178,54 @@ describe('rows in the default partition', () => {
     expect(await run('default_partitions')).toMatchObject({ gauge: { exchanges: 0 }, lines: [] })
   })
 
-  it('are counted up to 10,000, and moved however many there are', async () => {
-    const firstPart = at(5).getTime().toString(16).padStart(12, '0').replace(/^.{8}/, '$&-')
-    await sql`insert into exchanges (workspace_id, id, created_at, waba_id)
-      select ${workspaceId}, overlay(gen_random_uuid()::text placing ${firstPart} from 1 for 13)::uuid, now(), '1'
-      from generate_series(1, 10001)`
+  it('are counted up to 10,000, and stay where they are if there are more: their partition becomes that of their days', async () => {
+    await insertMany(5)
+    const ids = [
+      await insertExchange(sql, workspaceId, { at: at(6) }),
+      await insertExchange(sql, workspaceId, { at: at(-3) }),
+    ]
+    const [before] = await sql`select 'exchanges_default'::regclass::oid as oid`
     const { lines, gauge } = await run('default_partitions')
     expect(gauge).toMatchObject({ exchanges: 10_000 })
-    expect(lines).toMatchObject([{ rows: 10_000, days: 1 }])
-    expect(await countOf(named('exchanges', 5)[0] ?? '')).toBe(10_001)
+    expect(lines).toMatchObject([{ rows: 10_000 }])
+    const [name = ''] = named('exchanges', 5)
+    expect(await namesOf('exchanges')).toEqual([...named('exchanges', -3, 0, 1, 2), name])
+    expect(await sql`select ${name}::text::regclass::oid as oid`).toEqual([before])
+    expect([await countOf(name), await countOf('exchanges_default')]).toEqual([10_002, 0])
+    // The day after the last is theirs too, later ones are not, and none is refused.
+    for (const days of [7, 8]) ids.push(await insertExchange(sql, workspaceId, { at: at(days) }))
+    expect([await countOf(name), await countOf('exchanges_default')]).toEqual([10_003, 1])
+    expect(await sql`select from exchanges where id = any(${ids}::text[]::uuid[])`).toHaveLength(4)
+    await run('make_partitions', 6)
+    expect(await namesOf('exchanges')).toEqual([...named('exchanges', -3, 0, 1, 2), name, ...named('exchanges', 9)])
   })
 
-  it('are moved to the end though pools are renewed meanwhile', async () => {
+  it('stay where they are too if to move them would hold the table for more than a second', async () => {
+    for (const time of [at(5), at(5)]) await insertExchange(sql, workspaceId, { at: time })
+    await sql`alter table exchanges add constraint slow check (pg_sleep(0.6) is not null) not valid`
+    const [before] = await sql`select 'exchanges_default'::regclass::oid as oid`
+    await run('default_partitions')
+    const [name = ''] = named('exchanges', 5)
+    expect(await sql`select ${name}::text::regclass::oid as oid`).toEqual([before])
+    expect([await countOf(name), await countOf('exchanges_default')]).toEqual([2, 0])
+  })
+
+  it('refuse none for long where a process died while it looked at them', async () => {
+    await sql`alter table exchanges_default add constraint default_bounds check (false) not valid`
+    await expect(insertExchange(sql, workspaceId, { at: at(5) })).rejects.toMatchObject({
+      constraint_name: 'default_bounds',
+    })
+    await run('default_partitions')
     await insertExchange(sql, workspaceId, { at: at(5) })
+  })
+})
+
+describe('what takes minutes', () => {
+  it('is done to the end though pools are renewed meanwhile', async () => {
     let moving: Promise<unknown> = Promise.resolve()
     await sql.begin(async (tx) => {
       await turn(tx)
-      moving = run('default_partitions')
+      moving = database.onOwnConnection((own) => own.begin(turn))
       const inPool = turn(database.work).catch(({ code }) => code)
       await waitForLocks(sql, 2)
       const muchLater = performance.now() + 60_000
@@ -189,23 +235,20 @@ describe('rows in the default partition', () => {
       // Pools that are renewed have some seconds to finish what is under way.
       expect(await inPool).toBe('CONNECTION_DESTROYED')
     })
-    await moving
-    expect(await countOf(named('exchanges', 5)[0] ?? '')).toBe(1)
+    expect(await moving).toHaveLength(1)
   })
 
-  it('hold up no end of the process while they are moved', async () => {
-    await insertExchange(sql, workspaceId, { at: at(5) })
+  it('holds up no end of the process', async () => {
     const ended = openDatabase(opened.made.settings)
     let moving: Promise<unknown> = Promise.resolve()
     await sql.begin(async (tx) => {
       await turn(tx)
-      moving = ended.onOwnConnection((own) => makePartition(own, 'exchanges', today + 5 * dayMs))
+      moving = ended.onOwnConnection((own) => own.begin(turn))
       moving.catch(() => undefined)
       await waitForLocks(sql, 1)
       await ended.close()
     })
-    await expect(moving).rejects.toMatchObject({ sqlState: expect.stringMatching(/^CONNECTION_/) })
-    expect(await countOf('exchanges_default')).toBe(1)
+    await expect(moving).rejects.toMatchObject({ code: expect.stringMatching(/^CONNECTION_/) })
   })
 })
 

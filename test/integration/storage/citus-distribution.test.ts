@@ -4,6 +4,7 @@ import { dayMs } from '../../../src/domain/day.ts'
 import { newWorkspaceId } from '../../../src/domain/ids.ts'
 import { migrate } from '../../../src/migrate.ts'
 import { distributedTables, unfitFor } from '../../../src/storage/citus/distribution.ts'
+import { emptyDefault } from '../../../src/storage/default-partition.ts'
 import { defaultRows, listPartitions, makePartition, makePartitionsAhead } from '../../../src/storage/partitions.ts'
 import { citusCalls, installCitusStandIn } from '../../support/citus-stand-in.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../../support/database.ts'
@@ -92,8 +93,14 @@ describe('an empty database', () => {
     expect(await defaultRows(sql, 'exchanges')).toEqual([])
     expect(await sql`select workspace_id from exchanges`).toEqual([{ workspace_id: workspaceId }])
     await makePartitionsAhead(sql, new Date(), 4)
+    // As where there are many: it becomes a day's itself.
+    await insertExchange(sql, workspaceId, { at: new Date(later + dayMs) })
+    const signal = new AbortController().signal
+    await emptyDefault(sql, 'exchanges', [{ day: day + dayMs, rows: 10_000 }], new Date(), signal)
+    expect(await defaultRows(sql, 'exchanges')).toEqual([])
     const distributed = await sql`select logicalrelid::text as name from pg_dist_partition`
     const names = new Set(distributed.map(({ name }) => name))
+    expect(names).toContain('exchanges_default')
     const partitions = await listPartitions(sql)
     expect(partitions.length).toBeGreaterThan(12)
     expect(partitions.filter(({ name }) => !names.has(name))).toEqual([])

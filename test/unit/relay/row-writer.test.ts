@@ -33,3 +33,8 @@ it.each([
 it('what was thrown before the database was asked is', () => {
   expect(isRefusal(new TypeError('no row'))).toBe(true)
 })
+
+it('bounds that a default partition has for a moment are not: the row is written when they are gone', () => {
+  expect(isRefusal(new StorageError('write exchanges', '23514', 'default_bounds'))).toBe(false)
+  expect(isRefusal(new StorageError('write exchanges', '23514', 'default_bounds_102008'))).toBe(false)
+})
