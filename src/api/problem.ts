@@ -26,6 +26,7 @@ export function problemOf(error: unknown): ApiError {
 
 function storageProblem(error: StorageError): ApiError {
   if (error.unavailable) return new ApiError('database_unavailable', 'the database does not answer; try again')
+  if (error.contended) return new ApiError('database_unavailable', 'others are changing the same rows; try again')
   // What the call names was there when it was looked up and has been deleted since.
   if (error.sqlState === '23503')
     return new ApiError('not_found', 'something that the request names has just been deleted')

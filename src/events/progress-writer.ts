@@ -192,7 +192,7 @@ export class ProgressWriter {
     } catch (error) {
       if (error instanceof StorageError && error.unavailable) this.#database.renew()
       this.#log.warn({ error, deliveries: group.length }, 'what became of deliveries is not written yet')
-      return error instanceof StorageError && error.sqlState === '55P03' ? 'locked' : 'away'
+      return error instanceof StorageError && error.contended ? 'locked' : 'away'
     }
   }
 

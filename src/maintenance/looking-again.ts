@@ -1,7 +1,8 @@
 import { dayMs } from '../domain/day.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Database, type Queryable, queryableOn } from '../storage/database.ts'
+import type { Database, Queryable } from '../storage/database.ts'
 import type { LookedAgain } from '../storage/look-again.ts'
+import { queryableOn } from '../storage/pools.ts'
 
 export const lookAgainEveryMs = 60_000
 /** How long an expunge and a workspace's deletion look for rows that were on their way then, as long as somebody does. */

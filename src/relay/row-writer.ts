@@ -5,7 +5,7 @@ import type { Queue } from '../events/queue.ts'
 import type { Log } from '../ops/logger.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { storageOn } from '../storage/backends.ts'
-import { type Database, StorageError } from '../storage/database.ts'
+import { type Database, StorageError, storing } from '../storage/database.ts'
 import { defaultBounds } from '../storage/default-partition.ts'
 import type { NewDelivery } from '../storage/deliveries.ts'
 import type { ExchangeGroup } from '../storage/exchanges.ts'
@@ -20,6 +20,9 @@ export interface RowWriterParts {
   readonly log: Log
   readonly metrics: Metrics
 }
+
+/** How long a database that answers may take to say so, ms. */
+const askMs = 1000
 
 /** Writes groups of rows to the database and knows whether it takes them. */
 export class RowWriter {
@@ -53,9 +56,20 @@ export class RowWriter {
       if (isRefusal(error)) return this.#writeSingly(rows, isReplay, error)
       if (!this.#away) this.#log.error({ error }, 'the database takes no rows: exchanges go on, rows go to the disk')
       this.#away = true
-      this.#database.renew()
+      if (await this.#isGone(error)) this.#database.renew()
       return false
     }
+  }
+
+  /** Whether the database is, as far as an error tells: a group that takes too long may wait for somebody's rows, and then other connections answer. */
+  async #isGone(error: unknown): Promise<boolean> {
+    if (!(error instanceof StorageError && error.unavailable)) return false
+    if (error.code !== 'timeout') return true
+    const ask = () => this.#database.sql`select 1`
+    return storing('ask whether the database answers', ask, askMs).then(
+      () => false,
+      () => true,
+    )
   }
 
   /** One row that the database refuses must not take the others with it. */

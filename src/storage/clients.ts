@@ -1,7 +1,7 @@
 import { and, desc, eq, getTableColumns, lt, sql } from 'drizzle-orm'
 import { ApiError } from '../domain/errors.ts'
 import { newId, type WorkspaceId } from '../domain/ids.ts'
-import { type Queryable, StorageError, storing } from './database.ts'
+import { type Queryable, StorageError, storing, transaction } from './database.ts'
 import { clients } from './schema.ts'
 import { existing, only, type Page } from './workspaces.ts'
 
@@ -26,9 +26,9 @@ export function upsertClient(
   members: ClientMembers,
 ): Promise<{ readonly client: StoredClient; readonly isNew: boolean }> {
   const id = newId('client')
-  return storing('upsert client', async () => {
+  return transaction(queryable, 'upsert client', async (tx) => {
     const client = only(
-      await queryable.orm
+      await tx.orm
         .insert(clients)
         .values({ workspaceId, id, phoneNumber, ...members })
         .onConflictDoUpdate({
@@ -50,8 +50,8 @@ export async function updateClient(
   members: ClientMembers & { readonly phoneNumber?: string | undefined },
 ): Promise<StoredClient> {
   try {
-    return await storing('update client', async () => {
-      const changed = await queryable.orm
+    return await transaction(queryable, 'update client', async (tx) => {
+      const changed = await tx.orm
         .update(clients)
         .set({ ...members, updatedAt: sql`now()` })
         .where(and(eq(clients.workspaceId, workspaceId), eq(clients.id, id)))

@@ -51,9 +51,9 @@ export function updateConversation(
 
 /** What named it keeps its id. Throws ApiError `not_found`. */
 export function deleteConversation(queryable: Queryable, workspaceId: WorkspaceId, id: string): Promise<void> {
-  return storing('delete conversation', async () => {
+  return transaction(queryable, 'delete conversation', async (tx) => {
     const where = and(eq(conversations.workspaceId, workspaceId), eq(conversations.id, id))
-    const gone = await queryable.orm.delete(conversations).where(where).returning({ id: conversations.id })
+    const gone = await tx.orm.delete(conversations).where(where).returning({ id: conversations.id })
     existing(gone, 'conversation')
   })
 }

@@ -1,12 +1,12 @@
-import type { ExtractTablesWithRelations } from 'drizzle-orm'
+import { type ExtractTablesWithRelations, sql } from 'drizzle-orm'
 import type { PgDatabase } from 'drizzle-orm/pg-core'
-import { drizzle, type PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
+import type { PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { ApiError } from '../domain/errors.ts'
 import { DistributionRefused } from './citus/distribution.ts'
-import { openClient, primaryOf } from './driver.ts'
-import type { Primary } from './hosts.ts'
-import * as schema from './schema.ts'
+import { primaryOf } from './driver.ts'
+import { exchangeConnections, openOwn, openPools, type PoolOptions } from './pools.ts'
+import type * as schema from './schema.ts'
 
 type Schema = typeof schema
 
@@ -36,49 +36,33 @@ export interface Database extends Queryable {
   /** Past a pooler: for LISTEN, which needs a session of its own. */
   readonly directUrl: string
   /**
-   * Opens new pools and lets the old ones finish, at most once in 5 s. For whoever saw the database away: postgres.js 3.4
-   * never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again.
+   * Opens new pools, at most once in 5 s. For whoever saw the database away: connections to a server that is gone may hang for good, and postgres.js
+   * 3.4 never settles a query that it puts on a connection between that socket's `error` and `close`, nor uses that connection again. What is under
+   * way in the old ones may be sound, and has a minute to end.
    */
   renew(): void
-  /** Runs `work` on a connection of its own, which `renew` does not cut after its seconds: for what may take minutes. */
+  /** Runs `work` on a connection of its own, which `renew` does not cut after its minute: for what may take more. */
   onOwnConnection<T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T>
   /** Connects the pools of the exchange path, so that the first exchanges need not. Never throws. */
   warm(): Promise<void>
   close(): Promise<void>
 }
 
-export interface DatabaseOptions {
-  readonly url: string
+export interface DatabaseOptions extends PoolOptions {
   /** Where `url` is a pooler's: contract.md §2 `DATABASE_DIRECT_URL`. */
   readonly directUrl?: string | undefined
-  /** False for poolers that keep no prepared statements: contract.md §2 `DATABASE_PREPARE`. */
-  readonly prepare: boolean
   /** `postgres` unless given. */
   readonly backend?: DatabaseBackend
 }
 
-/** Of each of the two pools of the exchange path. Four keep one core busy; more would only queue in the database. */
-export const exchangeConnections = 4
-const workConnections = 4
 const renewEveryMs = 5000
-/** How long pools may finish what is under way before their connections are cut, seconds. */
-const endSeconds = 2
 
 /** Opens the pools. Connects on first use: a database that is away does not stop the process from starting. */
 export function openDatabase(options: DatabaseOptions): Database {
   const primary = primaryOf(options.url)
   let pools = openPools(options, primary)
   let renewedAt = performance.now()
-  const ending = new Set<Promise<void>>()
-  const own = new Set<postgres.Sql>()
-  const end = ({ sql, reads, work, apiClient }: Pools): Promise<void> => {
-    const clients = [sql, reads, work, apiClient]
-    const ended = Promise.all(clients.map((client) => client.end({ timeout: endSeconds }))).then(() => {
-      ending.delete(ended)
-    })
-    ending.add(ended)
-    return ended
-  }
+  const own = new Set<ReturnType<typeof openOwn>>()
   return {
     get sql() {
       return pools.sql
@@ -98,17 +82,17 @@ export function openDatabase(options: DatabaseOptions): Database {
       primary?.doubt()
       if (performance.now() - renewedAt < renewEveryMs) return
       renewedAt = performance.now()
-      void end(pools)
+      void pools.retire()
       pools = openPools(options, primary)
     },
     async onOwnConnection(work) {
-      const client = openPool(options, primary, 1)
-      own.add(client)
+      const pool = openOwn(options, primary)
+      own.add(pool)
       try {
-        return await work(client)
+        return await work(pool.client)
       } finally {
-        own.delete(client)
-        await client.end({ timeout: endSeconds })
+        own.delete(pool)
+        await pool.end()
       }
     },
     warm: async () => {
@@ -119,47 +103,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     },
     close: async () => {
       renewedAt = Number.POSITIVE_INFINITY
-      void end(pools)
-      await Promise.all([...ending, ...[...own].map((client) => client.end({ timeout: endSeconds }))])
+      await Promise.all([pools, ...own].map((each) => each.end()))
     },
   }
-}
-
-interface Pools extends Queryable {
-  readonly sql: postgres.Sql
-  readonly reads: postgres.Sql
-  readonly work: postgres.Sql
-  readonly apiClient: postgres.Sql
-}
-
-function openPools(options: DatabaseOptions, primary: Primary | null): Pools {
-  const open = (max: number) => openPool(options, primary, max)
-  const apiClient = open(6)
-  return {
-    sql: open(exchangeConnections),
-    reads: open(exchangeConnections),
-    work: open(workConnections),
-    apiClient,
-    ...queryableOn(apiClient),
-  }
-}
-
-/** Of a client that nothing else uses: its parsers are changed. */
-export function queryableOn(client: postgres.Sql): Queryable {
-  return { orm: drizzle({ client, schema }) }
-}
-
-function openPool({ url, prepare }: DatabaseOptions, primary: Primary | null, max: number): postgres.Sql {
-  const options = {
-    max,
-    prepare,
-    connect_timeout: 5,
-    idle_timeout: 300,
-    // A database that is back is used within a second, not after the default back-off of up to 20 s.
-    backoff: (attempt: number) => Math.min(0.05 * 2 ** attempt, 1),
-    connection: { application_name: 'relevo' },
-  }
-  return openClient(url, options, primary)
 }
 
 /**
@@ -191,7 +137,12 @@ export class StorageError extends Error {
 
   /** True when the database could not be asked, as opposed to having refused. */
   get unavailable(): boolean {
-    return this.unanswered || /^(25006|28|3D|40|53|57P)/.test(this.code)
+    return this.unanswered || /^(25006|28|3D|53|57P)/.test(this.code)
+  }
+
+  /** True when others were in the way: a lock that was not to be had in time, a deadlock. Nothing happened, and it may work the next time. */
+  get contended(): boolean {
+    return /^(55P03|40001|40P01)$/.test(this.code)
   }
 
   /**
@@ -216,6 +167,17 @@ function isSqlState(code: string): boolean {
 
 /** How long an operation may take unless it says otherwise, ms. A database that hangs must not hold its callers. */
 const operationMs = 5000
+
+/** What is left of an operation's time when its waits for locks are over, ms. */
+const lockMarginMs = 1000
+
+/**
+ * For a transaction in {@link storing}: who waits for somebody's rows is told so, and does not take the database for one that is away. Half of its
+ * time for each lock: one row is waited for twice, behind others that wait and then for who has it.
+ */
+export function lockTimeout(timeoutMs: number = operationMs): string {
+  return `set local lock_timeout = ${(timeoutMs - lockMarginMs) / 2}`
+}
 
 /**
  * Runs one operation; whatever it throws leaves as a {@link StorageError} (its own StorageErrors pass). Past `timeoutMs` it is
@@ -252,14 +214,18 @@ function text(value: unknown): string | null {
   return typeof value === 'string' ? value : null
 }
 
-/** Runs `work` in one transaction. Thrown errors roll it back. */
+/** Runs `work` in one transaction that waits for no lock to the end of its time. Thrown errors roll it back. */
 export function transaction<T>(
   database: Queryable,
   operation: string,
   work: (tx: Transaction) => Promise<T>,
   timeoutMs: number = operationMs,
 ): Promise<T> {
-  const run = () => database.orm.transaction((orm) => work({ orm } as unknown as Transaction))
+  const run = () =>
+    database.orm.transaction(async (orm) => {
+      await orm.execute(sql.raw(lockTimeout(timeoutMs)))
+      return work({ orm } as unknown as Transaction)
+    })
   return storing(operation, run, timeoutMs)
 }
 

@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { addArrayTypes } from './array-types.ts'
-import { driverOptions, Primary, readHosts } from './hosts.ts'
+import { type Connecting, driverOptions, Primary, readHosts } from './hosts.ts'
 
 /** `onnotify`: called with channel and payload of each notification. The driver takes it, its types do not know it. */
 export type ClientOptions = postgres.Options<Record<string, never>> & {
@@ -15,7 +15,7 @@ export type ClientOptions = postgres.Options<Record<string, never>> & {
 export function openClient(
   url: string,
   options: ClientOptions,
-  primary: Primary | null = primaryOf(url),
+  primary: Connecting | null = primaryOf(url),
 ): postgres.Sql {
   const onclose = (connectionId: number) => {
     primary?.doubt()

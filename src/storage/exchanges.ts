@@ -2,7 +2,7 @@ import type postgres from 'postgres'
 import { resourceTypeOf } from '../domain/events.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { idBounds, numbers, type Planning, planningOn, texts } from './arrays.ts'
-import { storing } from './database.ts'
+import { lockTimeout, storing } from './database.ts'
 import type { NewDelivery } from './deliveries.ts'
 import { type ClosedExchange, type OpenedExchange, recordExchanges } from './exchange-record.ts'
 import { forgetEmptied } from './partitions.ts'
@@ -44,11 +44,12 @@ export function writeExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue:
 
 /**
  * Writes a group that lay on a disk meanwhile. A workspace that was deleted since gets no rows, and a client that was expunged
- * no payloads (contract.md §7). Throws StorageError.
+ * no payloads (contract.md §7). Tried again and again while rows are locked, it leaves nothing behind that waits. Throws StorageError.
  */
 export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue: Enqueue): Promise<void> {
   return storing('replay exchanges', async () => {
     await sql.begin(async (tx) => {
+      await tx.unsafe(lockTimeout())
       const left = await withoutGone(tx, group)
       await forgetEmptied(
         tx,

@@ -72,6 +72,9 @@ function isDecodable(part: string): boolean {
   }
 }
 
+/** What a pool connects by. */
+export type Connecting = Pick<Primary, 'socket' | 'doubt'>
+
 /**
  * Which of several hosts is the primary. Each is asked, and the answer kept until somebody doubts it. Of two that say so the one on the later
  * timeline is it: the other was failed over from, and came back without being told. One host alone is not asked.
@@ -99,6 +102,11 @@ export class Primary {
     }
     socket.once('close', silent).once('data', () => socket.off('close', silent))
     return socket
+  }
+
+  /** For a pool that is to connect to nobody once this is false. */
+  whileTrue(mayConnect: () => boolean): Connecting {
+    return { doubt: () => this.doubt(), socket: async () => (mayConnect() ? this.socket() : new Socket()) }
   }
 
   /** Null where no host says that it is one. Never throws. */

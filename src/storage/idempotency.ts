@@ -31,10 +31,10 @@ const deadAfter = sql`interval '60 seconds'`
  * (contract.md §6). Else says how it stands.
  */
 export function claimCall(queryable: Queryable, place: CallPlace, bodyDigest: Buffer): Promise<CallState> {
-  return storing('claim idempotent call', async () => {
+  return transaction(queryable, 'claim idempotent call', async (tx) => {
     const unanswered = { bodyDigest, status: null, answerSealed: null, clientId: null, flowTokenDigest: null }
     const { expiresAt, status, startedAt } = idempotentCalls
-    const [claim] = await queryable.orm
+    const [claim] = await tx.orm
       .insert(idempotentCalls)
       .values({ ...place, ...unanswered, startedAt: sql`now()`, expiresAt: expiry })
       .onConflictDoUpdate({
@@ -46,7 +46,7 @@ export function claimCall(queryable: Queryable, place: CallPlace, bodyDigest: Bu
       })
       .returning({ startedAt })
     if (claim !== undefined) return { kind: 'claimed', claim }
-    const [row] = await queryable.orm
+    const [row] = await tx.orm
       .select({ bodyDigest: idempotentCalls.bodyDigest, answerSealed: idempotentCalls.answerSealed })
       .from(idempotentCalls)
       .where(at(place))

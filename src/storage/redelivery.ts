@@ -3,7 +3,7 @@ import { firstIdAt } from '../domain/day.ts'
 import type { DeliveryStatus } from '../domain/delivery.ts'
 import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
-import { type Database, StorageError, storing } from './database.ts'
+import { type Database, lockTimeout, StorageError, storing } from './database.ts'
 import { idSlackMs, type TimeSpan } from './time-span.ts'
 
 /** Sets alarms anew for deliveries that are due now, as a part of the transaction `tx`. */
@@ -21,6 +21,7 @@ export function redeliver(
 ): Promise<boolean> {
   return storing('redeliver', () =>
     database.work.begin(async (tx) => {
+      await tx.unsafe(lockTimeout())
       const rows = await tx`
         update deliveries set ${dueNow(tx)}
         where workspace_id = ${workspaceId} and id = ${deliveryId} and envelope is not null

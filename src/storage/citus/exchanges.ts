@@ -2,7 +2,7 @@ import type postgres from 'postgres'
 import { timeOfId } from '../../domain/day.ts'
 import type { WorkspaceId } from '../../domain/ids.ts'
 import { spanStart } from '../../domain/stats.ts'
-import { storing } from '../database.ts'
+import { lockTimeout, storing } from '../database.ts'
 import { type Enqueue, type ExchangeGroup, type GoneQueries, staleOf, withoutGone } from '../exchanges.ts'
 import { forgetEmptied } from '../partitions.ts'
 import { expungedOf } from '../tombstones.ts'
@@ -25,6 +25,7 @@ export function replayExchanges(sql: postgres.Sql, group: ExchangeGroup, enqueue
   return storing('replay exchanges', () =>
     eachWorkspace(group, (workspaceId, part) =>
       sql.begin(async (tx) => {
+        await tx.unsafe(lockTimeout())
         const left = await withoutGone(tx, part, goneOf(workspaceId))
         const rows = [...left.opened, ...left.closed, ...left.deliveries]
         await forgetEmptied(

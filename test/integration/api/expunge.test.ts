@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sha256 } from '../../../src/crypto/digest.ts'
 import { newId, newUuid } from '../../../src/domain/ids.ts'
+import { redeliver } from '../../../src/storage/redelivery.ts'
 import { type DeliverySample, insertAttempt, insertDelivery } from '../../support/log-rows.ts'
 import { type Json, startApi, type TestApi, type TestWorkspace } from './api-app.ts'
 import { insertExchange, nextNumber, nextPhoneNumber } from './samples.ts'
@@ -186,4 +187,29 @@ test('finds its exchanges by index, not by reading all of the workspace', async 
   ]) {
     expect(plans).toMatch(new RegExp(index))
   }
+})
+
+test('a change of a person who is being expunged waits for less than its time, and is no reason to doubt the database', async () => {
+  const { clientId, phoneNumber, conversation, deliveryIds } = await makePerson('locked')
+  const other = await makePerson('locked-too')
+  const [deliveryId = ''] = deliveryIds
+  const before = api.reported.length
+  const [redelivery, ...answers] = await api.database.work.begin(async (held) => {
+    await held`select 1 from clients where id in (${clientId}, ${other.clientId}) for update`
+    await held`select 1 from conversations where id = ${conversation.id} for update`
+    await held`select 1 from deliveries where id = ${deliveryId} for update`
+    return Promise.all([
+      redeliver(api.database, workspace.id, deliveryId, async () => {}).catch((error: unknown) => error),
+      workspace.post('/v1/clients', { phoneNumber }),
+      workspace.patch(`/v1/clients/${other.clientId}`, { name: 'n' }),
+      workspace.remove(`/v1/conversations/${conversation.id}`),
+    ])
+  })
+  expect(redelivery).toMatchObject({ code: '55P03' })
+  for (const answer of answers) {
+    expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable' } })
+    expect(answer.headers.get('retry-after')).toBe('1')
+  }
+  for (const { error } of api.reported.slice(before)) expect(error).toMatchObject({ code: '55P03', unavailable: false })
+  expect(api.reported).toHaveLength(before + answers.length)
 })

@@ -230,9 +230,12 @@ describe('what takes minutes', () => {
       await waitForLocks(sql, 2)
       const muchLater = performance.now() + 60_000
       const clock = vi.spyOn(performance, 'now').mockReturnValue(muchLater)
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
       database.renew()
       clock.mockRestore()
-      // Pools that are renewed have some seconds to finish what is under way.
+      // Pools that are renewed have a minute to finish what is under way.
+      await vi.advanceTimersByTimeAsync(60_000)
+      vi.useRealTimers()
       expect(await inPool).toBe('CONNECTION_DESTROYED')
     })
     expect(await moving).toHaveLength(1)

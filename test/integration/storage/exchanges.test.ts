@@ -201,6 +201,15 @@ describe('a replay', () => {
     expect(await flowResponses()).toHaveLength(1)
   })
 
+  it.each(['postgres', 'citus'] as const)('on %s waits for no lock to the end of its time', async (backend) => {
+    let bound = ''
+    const group = { opened: [opening()], closed: [], deliveries: [] }
+    await storageOn(backend).replayExchanges(sql, group, async (tx) => {
+      bound = (await tx`show lock_timeout`)[0]?.lock_timeout
+    })
+    expect(bound).toBe('2s')
+  })
+
   it('gives no rows to a workspace that was deleted meanwhile', async () => {
     const opened = opening()
     await sql`delete from workspaces where id = ${workspaceId}`

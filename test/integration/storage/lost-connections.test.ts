@@ -1,6 +1,6 @@
 import postgres from 'postgres'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Database, openDatabase, statementsOf, storing } from '../../../src/storage/database.ts'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type Database, openDatabase, statementsOf, storing, transaction } from '../../../src/storage/database.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
@@ -66,4 +66,57 @@ describe('a connection that the server closes', () => {
     await expect(script).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' })
     for (let times = 0; times < 5; times++) expect(await database.work`select 3 as three`).toHaveLength(1)
   })
+})
+
+/** Renews, as some seconds after the pools were opened, and lets these seconds pass. */
+async function renew(seconds: number): Promise<void> {
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_000)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  database.renew()
+  clock.mockRestore()
+  await vi.advanceTimersByTimeAsync(1000 * seconds)
+  vi.useRealTimers()
+}
+
+describe('pools that are replaced', () => {
+  it('let what is under way end: somebody else’s timeout is no reason to cut it', async () => {
+    const { work } = database
+    await work`select 1`
+    const statement = work`select pg_sleep(0.3)`.execute()
+    const whole = transaction(database, 'work', async ({ orm }) => {
+      await orm.execute('select pg_sleep(0.3)')
+      return orm.execute('select 2 as two')
+    })
+    const admin = postgres(made.url, { max: 1 })
+    await eventually(async () => {
+      const found = await admin`select from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and query like '%pg_sleep%'`
+      return found.length === 2
+    })
+    await admin.end()
+    await renew(10)
+    expect(await statement).toHaveLength(1)
+    expect(await whole).toMatchObject([{ two: 2 }])
+    await expect(work`select 1`).rejects.toMatchObject({ code: 'CONNECTION_ENDED' })
+    expect(await database.work`select 3 as three`).toHaveLength(1)
+  })
+
+  it('connect no more: what waits for a server that closes without a word fails at once', async () => {
+    proxy.fault({ toClient: end })
+    const waiting = database.work`select 1`.execute()
+    waiting.catch(() => undefined)
+    await renew(1)
+    await expect(waiting).rejects.toMatchObject({ code: expect.not.stringMatching('CONNECTION_DESTROYED') })
+  })
+})
+
+it('who waits for somebody’s rows is told so before its time is over, and the database is there', async () => {
+  const admin = postgres(made.url, { max: 1 })
+  const lock = 'select pg_advisory_xact_lock(1)'
+  await admin.begin(async (tx) => {
+    await tx.unsafe(lock)
+    const waiting = transaction(database, 'wait', ({ orm }) => orm.execute(lock), 1200)
+    await expect(waiting).rejects.toMatchObject({ sqlState: '55P03', unavailable: false, contended: true })
+  })
+  await admin.end()
 })

@@ -8,6 +8,8 @@ test.each([
   [new ApiError('waba_taken', 'x'), 'waba_taken'],
   [new StorageError('read', 'ECONNREFUSED', null), 'database_unavailable'],
   [new StorageError('read', '57P01', null), 'database_unavailable'],
+  [new StorageError('update', '55P03', null), 'database_unavailable'],
+  [new StorageError('update', '40P01', null), 'database_unavailable'],
   [new StorageError('insert', '23503', 'some_fk'), 'not_found'],
   [new StorageError('insert', '22021', null), 'internal_error'],
   [Object.assign(new Error(), { code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE', statusCode: 415 }), 'unsupported_media_type'],

@@ -4,7 +4,8 @@ import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import type { Account } from '../../../src/relay/directory.ts'
 import type { Recorder } from '../../../src/relay/recorder.ts'
 import { createSessions } from '../../../src/relay/sessions.ts'
-import { type Database, exchangeConnections } from '../../../src/storage/database.ts'
+import type { Database } from '../../../src/storage/database.ts'
+import { exchangeConnections } from '../../../src/storage/pools.ts'
 
 const account = { workspaceId: 'ws_1' as WorkspaceId, fallsBackToAnswers: false } as Account
 
