@@ -1,6 +1,5 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
-import type { Queryable } from './database.ts'
 import { openClient } from './driver.ts'
 import type { Connecting, Primary } from './hosts.ts'
 import * as schema from './schema.ts'
@@ -19,13 +18,15 @@ const endSeconds = 2
 /** The same in pools that are replaced: as long as an API call may take. */
 const retiredSeconds = 60
 
-/** What a Database gives out, opened and replaced together. */
-export interface Pools {
+interface Orm {
+  readonly orm: PostgresJsDatabase<typeof schema>
+}
+
+/** What a Database gives out (`orm` on a pool of its own, the API's), opened and replaced together. */
+export interface Pools extends Orm {
   readonly sql: postgres.Sql
   readonly reads: postgres.Sql
   readonly work: postgres.Sql
-  /** On a pool of its own, of the API. */
-  readonly orm: PostgresJsDatabase<typeof schema>
   end(): Promise<void>
   /** For pools that are replaced and may be sound: what is under way goes on, for a minute at most. Nothing begins there, or connects. */
   retire(): Promise<void>
@@ -55,7 +56,7 @@ export function openPools(options: PoolOptions, primary: Primary | null): Pools 
 }
 
 /** Of a client that nothing else uses: its parsers are changed. */
-export function queryableOn(client: postgres.Sql): Queryable {
+export function queryableOn(client: postgres.Sql): Orm {
   return { orm: drizzle({ client, schema }) }
 }
 
