@@ -35,7 +35,8 @@ const bodies = () => under.fake.callsOf(route).map(({ body }) => body)
 describe('an interactive message', () => {
   it('has what Meta asks for and no more', async () => {
     const result = await sendFlowMessage(under.graph, sending, interactive)
-    expect(result).toEqual({ ok: true, value: expect.stringMatching(/^wamid\./) })
+    const value = { messageId: expect.stringMatching(/^wamid\./), metaPhoneNumber: '+5215555550101' }
+    expect(result).toEqual({ ok: true, value })
     expect(bodies()).toEqual([
       {
         messaging_product: 'whatsapp',
