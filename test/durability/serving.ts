@@ -38,7 +38,9 @@ export async function serve(databaseUrl: string, environment: Record<string, str
     url,
     api: apiOf(url, adminToken, new AbortController().signal),
     async metric(name) {
-      const page = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${adminToken}` } })
+      // One that is kept is closed when there is too much to do.
+      const headers = { authorization: `Bearer ${adminToken}`, connection: 'close' }
+      const page = await fetch(`${url}/metrics`, { headers })
       const lines = (await page.text())
         .split('\n')
         .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
