@@ -50,9 +50,30 @@ export async function readSessions(
     action: textOf(action),
     screen: textOf(screen),
   }))
-  const rows = await sql.unsafe(statement, [JSON.stringify(asked), ...parameters], { prepare: true })
+  const text = plannedAnew(sql, statement, queries.length)
+  const rows = await sql.unsafe(text, [JSON.stringify(asked), ...parameters], { prepare: true })
   const byPlace = new Map(rows.map((row) => [row.at, row]))
   return queries.map(({ flowToken }, at) => sessionOf(byPlace.get(at) ?? {}, flowToken))
+}
+
+/** How many sessions were read by each pool. */
+const readBy = new WeakMap<postgres.Sql, { sessions: number }>()
+const texts = new Map<string, string[]>()
+
+/**
+ * The statement, but another text each time that four times as many sessions were read. A plan that was made when few rows were there is kept until autovacuum comes
+ * by, and may read all of a workspace for each session: a backend remembers how high an index was, and learns better of the one alone that it uses, so
+ * that for some hundred rows another looks cheaper.
+ */
+function plannedAnew(sql: postgres.Sql, statement: string, more: number): string {
+  const read = readBy.get(sql) ?? { sessions: 0 }
+  if (read.sessions === 0) readBy.set(sql, read)
+  read.sessions += more
+  const times = Math.floor(Math.log2(read.sessions) / 2)
+  const ofStatement = texts.get(statement) ?? []
+  if (ofStatement.length === 0) texts.set(statement, ofStatement)
+  ofStatement[times] ??= `${statement} -- ${times}`
+  return ofStatement[times]
 }
 
 const flowResponseColumns = `id, flow_id, status, sent_at, opened_at, last_activity_at, completed_at, expires_at, client_id,

@@ -123,6 +123,40 @@ it('a session is looked up by its token and not among all of its workspace', asy
   expect(plan).toMatch(/Index Scan using clients_workspace_id_id_pk .*\n *Index Cond: .*id >= /)
 })
 
+it('a session is looked up by its token also where it was planned when few were there', async () => {
+  const own = await createTestDatabase()
+  const [session, other] = [openClient(own.url, { max: 1 }), openClient(own.url, { max: 1 })]
+  onTestFinished(async () => {
+    await Promise.all([session.end(), other.end()])
+    await own.drop()
+  })
+  const insert = (count: number) => other`
+    insert into flow_responses (workspace_id, id, flow_token, flow_token_digest, status, expires_at)
+    select ${workspaceId}, 'fr_' || gen_random_uuid(), t, sha256(t::bytea), 'SENT', now()
+    from (select gen_random_uuid()::text as t from generate_series(1, ${count}::int)) tokens`
+  const load = async (times: number) => {
+    const query = { workspaceId, flowToken: 'x', action: 'init', screen: null }
+    for (let at = 0; at < times; at++) await loadSessions(session, Array(100).fill(query), false)
+  }
+  // A backend remembers how high an index was, and learns better of the one alone that it uses: another looks cheaper then.
+  await insert(10)
+  await load(4)
+  await insert(190)
+  await load(9)
+  await insert(2000)
+  await load(9)
+  const read = async () =>
+    (
+      await session`
+    select idx_tup_read::int as read from pg_stat_user_indexes where indexrelname = 'flow_responses_workspace_id_id_pk'`
+    )[0]?.read
+  await session`select pg_stat_force_next_flush()`
+  const before = await read()
+  await load(1)
+  await session`select pg_stat_force_next_flush()`
+  expect((await read()) - before).toBe(0)
+})
+
 it('the clients of completed flows, and of their conversations, are looked up by their key', async () => {
   await sql.begin((tx) => loadLinked(tx, workspaceId, ['c'], ['v']))
   const plan = await planOf('from clients%from conversations')
