@@ -38,10 +38,10 @@ export async function serve(databaseUrl: string, environment: Record<string, str
     url,
     api: apiOf(url, adminToken, new AbortController().signal),
     async metric(name) {
-      // One that is kept is closed when there is too much to do.
-      const headers = { authorization: `Bearer ${adminToken}`, connection: 'close' }
-      const page = await fetch(`${url}/metrics`, { headers })
-      const lines = (await page.text())
+      const ask = async () =>
+        (await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${adminToken}` } })).text()
+      // A connection that was idle for 75 s, or while there was too much to do, may just be closed.
+      const lines = (await ask().catch(ask))
         .split('\n')
         .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
       return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
