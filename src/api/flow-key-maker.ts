@@ -4,8 +4,8 @@ import { ApiError } from '../domain/errors.ts'
 import type { WorkspaceId } from '../domain/ids.ts'
 import { Turns } from '../ops/turns.ts'
 
-/** Of one workspace, the one under way included. An operator's script that registers a hundred tenants together waits some 6 s for the last. */
-export const mostMakesOfWorkspace = 8
+/** Of one workspace, the one under way included. A script that registers a hundred WABAs together waits some 6 s for the last; no other workspace does. */
+export const mostMakesOfWorkspace = 128
 
 /** Makes flow keys, one after the other, workspaces in turn: each takes 50 to 500 ms of a core, and a caller may ask for dozens a second. */
 export class FlowKeyMaker {
