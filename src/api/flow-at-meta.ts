@@ -71,11 +71,10 @@ export const publish = workspaceOperation({
     const toldAt = new Date()
     const told = await readFlow(deps.graph, atMeta.access)
     // It is published, whether or not Meta can be asked what else that changed, or says it then.
-    const changes = told.ok ? toldByMeta(told.value) : {}
-    const isDraft = (changes.status ?? 'DRAFT') === 'DRAFT'
-    return ok(
-      await store(deps, workspaceId, atMeta, { ...changes, ...(isDraft ? { status: 'PUBLISHED' } : {}) }, toldAt),
-    )
+    const { status = null, ...others } = told.ok ? toldByMeta(told.value) : {}
+    const isTold = status !== null && status !== 'DRAFT'
+    const changes = { ...others, status: isTold ? status : 'PUBLISHED' }
+    return ok(await store(deps, workspaceId, atMeta, changes, toldAt))
   },
 })
 

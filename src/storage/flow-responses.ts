@@ -8,9 +8,9 @@ import { flowResponses } from './schema.ts'
 import { existing, only, type Page } from './workspaces.ts'
 
 const {
-  workspaceId: _id,
+  workspaceId: _workspaceId,
   flowTokenDigest: _digest,
-  metaPhoneNumber: _number,
+  metaPhoneNumber: _metaPhoneNumber,
   ...columns
 } = getTableColumns(flowResponses)
 const columnsOfList = { ...columns, flowToken: listed(flowResponses.flowToken) }

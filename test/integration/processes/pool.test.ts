@@ -11,6 +11,12 @@ import { eventually } from '../../support/eventually.ts'
 
 const startMs = { timeoutMs: 50_000 }
 
+/** Of two processes. */
+function configOf(environment: Record<string, string>): AppConfig {
+  const made = { MASTER_KEY: randomBytes(32).toString('base64'), ADMIN_TOKEN: randomBytes(24).toString('hex') }
+  return readConfig({ ...made, PORT: '0', WORKERS: '2', ...environment }) as AppConfig
+}
+
 /** The processes of a pool in this one. */
 async function children(): Promise<number[]> {
   const all = (await readFile(`/proc/self/task/${process.pid}/children`, 'utf8')).split(' ').filter(Boolean)
@@ -37,15 +43,8 @@ const startNoMore = () => {
 }
 
 it('where the second process cannot be started, the end of the first is no failure of this one', async () => {
-  const config = readConfig({
-    // Nobody is there.
-    DATABASE_URL: 'postgres://127.0.0.1:1/relevo',
-    MASTER_KEY: randomBytes(32).toString('base64'),
-    ADMIN_TOKEN: randomBytes(24).toString('hex'),
-    PORT: '0',
-    WORKERS: '2',
-    LOG_LEVEL: 'silent',
-  }) as AppConfig
+  // Nobody is there.
+  const config = configOf({ DATABASE_URL: 'postgres://127.0.0.1:1/relevo', LOG_LEVEL: 'silent' })
   const { DATA_DIR } = config
   const unhandled: unknown[] = []
   const note = (reason: unknown) => void unhandled.push(reason)
@@ -71,15 +70,7 @@ it('where the second process cannot be started, the end of the first is no failu
 it('a process that the system does not start is tried again, and ends none of the others', async () => {
   const database = await createTestDatabase()
   const dataDir = await mkdtemp(join(tmpdir(), 'relevo-pool-'))
-  const config = readConfig({
-    DATABASE_URL: database.url,
-    DATA_DIR: dataDir,
-    MASTER_KEY: randomBytes(32).toString('base64'),
-    ADMIN_TOKEN: randomBytes(24).toString('hex'),
-    PORT: '0',
-    WORKERS: '2',
-    LOG_LEVEL: 'error',
-  }) as AppConfig
+  const config = configOf({ DATABASE_URL: database.url, DATA_DIR: dataDir, LOG_LEVEL: 'error' })
   const lines: Record<string, unknown>[] = []
   const pool = new ProcessPool(config, { logDestination: { write: (line) => void lines.push(JSON.parse(line)) } })
   const url = await pool.listen()
