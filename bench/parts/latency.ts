@@ -1,19 +1,20 @@
 import { readClosedRows } from '../../test/durability/closed-rows.ts'
+import { watchCores } from '../../test/durability/cores.ts'
 import { type Figures, figuresOf } from '../../test/durability/figures.ts'
 import { closedLoad, openLoad, type Tally } from '../../test/durability/overload-load.ts'
 import { wearIn } from '../../test/durability/worn-in.ts'
 import { roundTripMs } from '../cpu.ts'
 import { type LoadedRelevo, type Surroundings, startLoaded, withSurroundings } from '../loaded-relevo.ts'
-import { type Extent, type Finding, ms, type Part, whole } from '../part.ts'
+import { type Extent, type Finding, ms, type Part, share, whole } from '../part.ts'
 import { manyAtOnce, wrongIn } from './throughput.ts'
 
-/** What a webhook on another machine takes at least. */
-const thinksMs = 20
+/** What a webhook takes, ms: one in the same place, and one on a machine that is further away. */
+const thinkMs = [5, 20]
 
 /**
  * (c): what Relevo adds, total less webhook time by the rows' own clocks, and what Meta's side saw in all; one at a time, at half and at four
  * fifths of the capacity that is found first. Calls come when a plan says so, whatever came of those before. An answer waits for its row, which is
- * written while the tenant thinks: so once with a tenant that answers at once, and once with one that takes 20 ms.
+ * written while the tenant thinks: so with a tenant that answers at once, and with those that take a while.
  */
 export const latency: Part = async function* (extent) {
   const atOnce = await withSurroundings((surroundings) => measureAll(surroundings, extent, null))
@@ -21,11 +22,13 @@ export const latency: Part = async function* (extent) {
   const trips = atOnce.roundTrip.map((value) => value.toFixed(2))
   yield ['a bare `select 1`, p50: in a loop, 15 ms after the one before', `${trips.join(', ')} ms`]
   yield* atOnce.findings
-  const slower = await withSurroundings((surroundings) => {
-    const tenantUrl = new URL(`/after/${thinksMs}`, surroundings.tenantUrl).href
-    return measureAll({ ...surroundings, tenantUrl }, extent, atOnce.capacity)
-  })
-  for (const [what, figure] of slower.findings) yield [`tenant takes ${thinksMs} ms, ${what}`, figure]
+  for (const thinks of thinkMs) {
+    const slower = await withSurroundings((surroundings) => {
+      const tenantUrl = new URL(`/after/${thinks}`, surroundings.tenantUrl).href
+      return measureAll({ ...surroundings, tenantUrl }, extent, atOnce.capacity)
+    })
+    for (const [what, figure] of slower.findings) yield [`tenant takes ${thinks} ms, ${what}`, figure]
+  }
 }
 
 /** `known`: the capacity; null: it is found. */
@@ -63,7 +66,9 @@ async function measure(relevo: LoadedRelevo, name: string, load: () => Promise<T
   }
   const [sumBefore, countBefore] = await waitsOf()
   const since = new Date()
+  const [coresSince, cpuBefore] = [watchCores(), relevo.cpuMs()]
   const tally = await load()
+  const [busy, cpuMs] = [coresSince(), relevo.cpuMs() - cpuBefore]
   const [sum, count] = await waitsOf()
   const { added, steps } = await addedSince(relevo.databaseUrl, since)
   const seen = figuresOf(tally.latencies)
@@ -79,6 +84,8 @@ async function measure(relevo: LoadedRelevo, name: string, load: () => Promise<T
         .join(', ')} ms`,
     ],
     [`${name}: of it, mean wait for the row`, ms(((sum - sumBefore) / (count - countBefore)) * 1000, 2)],
+    [`${name}: busy of the relay’s core and of the other`, busy.map(share).join(', ')],
+    [`${name}: CPU per exchange`, ms(cpuMs / tally.offered)],
   ]
   // The load's own delay is in neither figure, and says whether the plan was kept.
   if (tally.lagMs > 0) findings.push([`${name}: the load was late by at most`, ms(tally.lagMs, 1)])
