@@ -51,8 +51,9 @@ export class ConnectionPool implements RequestOwner {
   interrupt(): void {
     this.close()
     for (const pending of [...this.#busy]) {
-      this.release(pending, false)
+      // First: what ends a connection that is still connecting ends its request at once, as if the tenant had.
       pending.fail(new PoolClosed())
+      this.release(pending, false)
     }
   }
 

@@ -20,7 +20,7 @@ export type Clock = () => number
  */
 const idleMs = 4_000
 const hintMarginMs = 1_000
-/** undici looks each half second: with the age below it stays under 5 min. */
+/** With the age below it stays under 5 min. */
 export const maxIdleMs = 59_000
 /**
  * Takes no further request from this age on. It may then idle for a minute, or carry its last request to that one's deadline
@@ -34,15 +34,18 @@ export class Connection {
   readonly #client: Client
   readonly #now: Clock
   #connecting: Socket | null = null
-  #connectedAt: number | null = null
+  /** When its address was judged, or before that; null: it was never connected. */
+  #bornAt: number | null = null
 
   /** Connects when the first request is dispatched. `onLost`: the peer or the idle timer ended it. */
   constructor(origin: string, connector: Connector, now: Clock, onLost: (connection: Connection) => void) {
     this.#now = now
     this.#client = new Client(origin, {
       connect: (options, callback) => {
+        const startedAt = now()
         const connected: buildConnector.Callback = (...result) => {
           this.#connecting = null
+          if (result[0] === null) this.#bornAt = startedAt
           callback(...result)
         }
         connector(options, connected, (socket) => {
@@ -60,18 +63,15 @@ export class Connection {
       headersTimeout: 0,
       bodyTimeout: 0,
     })
-    this.#client.on('connect', () => {
-      this.#connectedAt = now()
-    })
     this.#client.on('disconnect', () => onLost(this))
   }
 
   get wasConnected(): boolean {
-    return this.#connectedAt !== null
+    return this.#bornAt !== null
   }
 
   get isYoung(): boolean {
-    return this.#connectedAt !== null && this.#now() - this.#connectedAt < maxReuseAgeMs
+    return this.#bornAt !== null && this.#now() - this.#bornAt < maxReuseAgeMs
   }
 
   /** One at a time. All errors go to the handler. */

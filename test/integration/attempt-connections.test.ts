@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
+import { startHangingPort } from '../support/tenant.ts'
 import * as does from '../support/tenant-behaviours.ts'
 import { type AttemptSetup, activeHandles, setUpAttempts } from './attempt-setup.ts'
 
@@ -104,6 +105,34 @@ describe('connections', () => {
     expect(await setup.send({}, through)).toMatchObject({ status: 200 })
     await eventually(() => setup.tenant.openSockets === 0)
     expect(setup.tenant.received.map((call) => call.connection)).toEqual([1, 1])
+  })
+
+  test('its age counts from before its address was judged, however long it took to connect', async () => {
+    const clock = { ms: 0 }
+    const resolver = {
+      resolve: async () => {
+        clock.ms += 14_000
+        return ['127.0.0.1']
+      },
+      close: () => {},
+    }
+    const through = setup.open({ now: () => clock.ms, resolver })
+    setup.tenant.always(does.reply({ data: {} }))
+    const url = `http://slow.example:${new URL(setup.tenant.url).port}/`
+    await setup.send({ url }, through)
+    for (const ms of [239_999, 240_000]) {
+      clock.ms = ms
+      await setup.send({ url }, through)
+    }
+    expect(setup.tenant.received.map((call) => call.connection)).toEqual([1, 1, 2])
+  })
+
+  test('one that is still connecting when all are interrupted is our doing', async () => {
+    const hanging = await startHangingPort()
+    setup.extras.push(() => hanging.close())
+    const sending = setup.send({ url: `http://127.0.0.1:${hanging.port}/` })
+    setup.dispatchers.interrupt()
+    expect(await sending).toMatchObject({ failure: 'connect_failed', fault: 'relevo', connectMs: null })
   })
 
   test('a header that cannot be sent is our fault and does not end the process', async () => {
