@@ -50,6 +50,7 @@ export class Recorder {
   /** The group that only the database has, and the one that the disk is taking. */
   #flight: readonly Entry[] = []
   #appending: readonly Entry[] = []
+  #appended = Promise.resolve()
   /** Rows go to the spool: it holds rows that must be written before them. */
   #isDiverted = false
   /** The spool is all but empty: rows wait in memory until the last of it is written. */
@@ -81,10 +82,10 @@ export class Recorder {
 
   /** Records what is told of exchanges whose rows are written already. */
   told(deliveries: readonly NewDelivery[]): void {
-    const [row] = deliveries
-    if (row === undefined) return
-    const { workspaceId, id } = row
-    this.#add({ kind: 'told', row: { workspaceId, id }, deliveries }, null, databasePatienceMs)
+    const [first] = deliveries
+    if (first === undefined) return
+    const row = { workspaceId: first.workspaceId, id: first.id }
+    this.#add({ kind: 'told', row, deliveries }, null, databasePatienceMs)
   }
 
   late(row: LateReply): void {
@@ -112,10 +113,7 @@ export class Recorder {
     }
   }
 
-  /**
-   * Writes what is left, for at most `timeoutMs`; what the database does not take goes to the spool, for the next process.
-   * Returns how many rows are in neither.
-   */
+  /** Writes what is left, for at most `timeoutMs`; what the database does not take goes to the spool, for the next process. Returns how many rows are in neither. */
   async close(timeoutMs: number): Promise<number> {
     const dueAt = performance.now() + timeoutMs
     this.#stopping.abort()
@@ -190,10 +188,10 @@ export class Recorder {
   /** Writes the oldest group of the spool to the database. When none is left, rows go straight there again. */
   async #drain(): Promise<boolean> {
     if (this.#spool.rows === 0) {
-      await this.#spooling
-      if (this.#spool.rows > 0) return true
+      // Not all that is being spooled: where rows keep coming that never ends.
+      await this.#appended
+      if (this.#spool.rows + this.#appending.length > 0) return true
       this.#isDiverted = false
-      this.#isHeld = false
       this.#log.info('the spool is empty: rows go straight to the database')
       return true
     }
@@ -234,7 +232,8 @@ export class Recorder {
         for (const entry of this.#queue.entries) letGo(entry)
         break
       }
-      await this.#append(this.#queue.take())
+      this.#appended = this.#append(this.#queue.take())
+      await this.#appended
       this.#tell()
     }
     this.#spooling = null

@@ -38,6 +38,7 @@ export class Spool {
   #ownFile = ''
   #hasFolder = false
   #asked = 0
+  #lastAppend = 0
   #size = { rows: 0, bytes: 0 }
 
   constructor({ dataDir, labels }: SpoolOptions) {
@@ -73,11 +74,15 @@ export class Spool {
     return faults
   }
 
-  /** All rows or none; on the disk once it resolves. Throws SpoolError. */
+  /** All rows or none; on the disk once it resolves. One at a time. Throws SpoolError, also while the one before is not answered, though it was given up. */
   async append(rows: readonly Uint8Array[]): Promise<void> {
     if (!this.#hasFolder) await this.#makeFolder()
+    // The disk hangs: the same rows would gather before its thread again and again.
+    if (this.#pending.has(this.#lastAppend)) throw new SpoolError('the disk does not answer')
     try {
-      await this.#ask({ kind: 'append', rows })
+      const answered = this.#ask({ kind: 'append', rows })
+      this.#lastAppend = this.#asked
+      await answered
     } catch (error) {
       // Somebody may have removed it.
       this.#hasFolder = false

@@ -324,6 +324,25 @@ describe('a recorder', () => {
     await recorder.close(10)
   })
 
+  it('writes straight to the database again however many rows keep coming', async () => {
+    const { database, spool, recorder } = recorderOf(['slow'])
+    const { promise, resolve } = Promise.withResolvers<void>()
+    spool.gate = promise
+    recorder.opened(opened('a'), [], { patienceMs: 20 })
+    // It is acknowledged before the disk has it, which it was late for.
+    await eventually(() => spool.isAppending && database.written.length === 1)
+    let isFed = true
+    const feed = () => {
+      recorder.opened(opened('b'), [])
+      if (isFed) setImmediate(feed)
+    }
+    feed()
+    resolve()
+    await eventually(() => database.written.length > 100)
+    isFed = false
+    expect(await recorder.close(3000)).toBe(0)
+  })
+
   it('does not hold an exchange back for rows that are in the spool', async () => {
     const { recorder } = recorderOf(Array<Mood>(1000).fill('gone'))
     await recorder.opened(opened('a'), [], { patienceMs: 20 }).onDisk()

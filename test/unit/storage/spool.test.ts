@@ -106,6 +106,16 @@ describe('a spool', () => {
     expect(await readdir(dataDir)).toEqual(['full.sqlite-wal'])
   })
 
+  it('takes no more before a disk that hangs took what it has', async () => {
+    const spool = spoolOf()
+    await spool.open()
+    const first = spool.append(rowsOf('a'))
+    await expect(spool.append(rowsOf('b'))).rejects.toThrow('the disk does not answer')
+    await first
+    await spool.append(rowsOf('b'))
+    expect(spool.rows).toBe(2)
+  })
+
   it('says why the disk does not take rows, and takes them once it does', async () => {
     await writeFile(join(dataDir, 'spool'), 'a file in the way')
     const spool = spoolOf()
