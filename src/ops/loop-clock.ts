@@ -23,8 +23,10 @@ export class LoopClock {
     this.#timer = setTimeout(() => this.#tick(), everyMs).unref()
   }
 
+  /** What is read from then on came when it is read. */
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#due = Number.POSITIVE_INFINITY
   }
 
   /**

@@ -34,16 +34,17 @@ const late: Session = { found: 'late', ...empty }
 const mostAbandoned = 4
 
 export function createSessions(database: Database, recorder: Recorder, budgetMs: number, log: Log): Sessions {
-  const reads = new SessionReads(database, log)
+  const reads = new SessionReads(database, budgetMs, log)
 
   /** The last exchange of this token is still on its way to the database. */
   async function loadOnceWritten(written: Promise<void>, query: SessionQuery, withAnswers: boolean): Promise<Session> {
-    const dueAt = performance.now() + budgetMs
-    const { promise: budget, resolve: end } = Promise.withResolvers<true>()
-    const timer = setTimeout(end, budgetMs, true)
-    const isLate = await Promise.race([written, budget])
+    const { promise: budget, resolve: end } = Promise.withResolvers<Session>()
+    const timer = setTimeout(end, budgetMs, late)
+    // Of the budget of others that are read with it nothing is gone.
+    const session =
+      (await Promise.race([written, budget])) ?? (await Promise.race([reads.load(query, withAnswers), budget]))
     clearTimeout(timer)
-    return isLate ? late : reads.load(query, { withAnswers, hasWaited: true }, dueAt - performance.now())
+    return session
   }
 
   return {
@@ -53,7 +54,7 @@ export function createSessions(database: Database, recorder: Recorder, budgetMs:
       const query = { workspaceId, flowToken, action, screen }
       const written = recorder.unsettled(workspaceId, flowToken)
       if (written !== undefined) return loadOnceWritten(written, query, fallsBackToAnswers)
-      return reads.load(query, { withAnswers: fallsBackToAnswers, hasWaited: false }, budgetMs)
+      return reads.load(query, fallsBackToAnswers)
     },
   }
 }
@@ -62,54 +63,49 @@ interface Batch {
   readonly withAnswers: boolean
   readonly queries: SessionQuery[]
   readonly resolves: ((session: Session) => void)[]
-  budgetMs: number
 }
 
-/** What is asked for in one turn of the event loop is read in one statement, under one timer: the shortest budget of them. */
+/** What is asked for in one turn of the event loop is read in one statement, under one timer. */
 class SessionReads {
   readonly #database: Database
+  readonly #budgetMs: number
   readonly #log: Log
-  /** Apart by whether earlier answers are read too, and whether some of the budget is gone: that must not be short for others. */
-  readonly #gathering = new Map<string, Batch | undefined>()
+  /** Apart by whether earlier answers are read too. */
+  readonly #gathering = new Map<boolean, Batch | undefined>()
   /** Statements that are past their budget and not done. */
   abandoned = 0
 
-  constructor(database: Database, log: Log) {
+  constructor(database: Database, budgetMs: number, log: Log) {
     this.#database = database
+    this.#budgetMs = budgetMs
     this.#log = log
   }
 
-  load(
-    query: SessionQuery,
-    { withAnswers, hasWaited }: { readonly withAnswers: boolean; readonly hasWaited: boolean },
-    budgetMs: number,
-  ): Promise<Session> {
-    const name = `${withAnswers} ${hasWaited}`
-    let batch = this.#gathering.get(name)
+  load(query: SessionQuery, withAnswers: boolean): Promise<Session> {
+    let batch = this.#gathering.get(withAnswers)
     if (batch === undefined) {
-      batch = { withAnswers, queries: [], resolves: [], budgetMs }
-      this.#gathering.set(name, batch)
+      batch = { withAnswers, queries: [], resolves: [] }
+      this.#gathering.set(withAnswers, batch)
       // After all exchanges that begin in this turn, and before the driver writes.
-      process.nextTick(() => this.#send(name))
+      process.nextTick(() => this.#send(withAnswers))
     }
-    batch.budgetMs = Math.min(batch.budgetMs, budgetMs)
     batch.queries.push(query)
     const { promise, resolve } = Promise.withResolvers<Session>()
     batch.resolves.push(resolve)
     return promise
   }
 
-  #send(name: string): void {
-    const batch = this.#gathering.get(name)
+  #send(withAnswers: boolean): void {
+    const batch = this.#gathering.get(withAnswers)
     // Not deleted: docs/adr/0009-what-dies-young.md.
-    this.#gathering.set(name, undefined)
+    this.#gathering.set(withAnswers, undefined)
     if (batch === undefined) return
     let isLate = false
     const timer = setTimeout(() => {
       isLate = true
       this.abandoned++
       for (const resolve of batch.resolves) resolve(late)
-    }, batch.budgetMs)
+    }, this.#budgetMs)
     void this.#read(batch).finally(() => {
       clearTimeout(timer)
       if (isLate) this.abandoned--

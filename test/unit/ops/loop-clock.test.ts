@@ -30,4 +30,13 @@ describe('the clock of the event loop', () => {
     await new Promise(setImmediate)
     expect(clock.arrival()).toBeGreaterThanOrEqual(first + 5)
   })
+
+  it('what is read after it was stopped came when it was read', async () => {
+    let now = 0
+    const clock = new LoopClock(() => now)
+    clock.start()
+    clock.stop()
+    now = 5000
+    expect(clock.arrival()).toBe(5000)
+  })
 })

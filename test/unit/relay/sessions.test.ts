@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { WorkspaceId } from '../../../src/domain/ids.ts'
 import type { Account } from '../../../src/relay/directory.ts'
 import type { Recorder } from '../../../src/relay/recorder.ts'
@@ -39,21 +39,45 @@ it('reads nothing where it has no time', async () => {
   expect((await sessions.load(account, { flowToken: 'a', action: 'init', screen: null })).found).toBe('late')
 })
 
-it('reads what is asked for in one turn together, and what has waited for its row apart: little of its budget is left', async () => {
+it('reads what is asked for in one turn together, what has waited for its row too', async () => {
   const statements: string[][] = []
   const unsafe = async (_text: string, [asked]: [string]) => {
     statements.push(JSON.parse(asked).map(({ flow_token }: { flow_token: string }) => flow_token))
     return []
   }
   const database = { reads: { unsafe }, backend: 'postgres' } as unknown as Database
-  const written = Promise.withResolvers<void>()
   const unsettled = (_workspaceId: WorkspaceId, flowToken: string) =>
-    flowToken === 'waited' ? written.promise : undefined
+    flowToken === 'waited' ? Promise.resolve() : undefined
   const sessions = createSessions(database, { unsettled } as Recorder, 60_000, pino({ enabled: false }))
   const load = (flowToken: string) => sessions.load(account, { flowToken, action: 'init', screen: null })
 
-  written.resolve()
   const loaded = await Promise.all(['waited', 'one', 'other'].map(load))
   expect(loaded.map(({ found }) => found)).toEqual(['loaded', 'loaded', 'loaded'])
-  expect(statements.toSorted()).toEqual([['one', 'other'], ['waited']])
+  expect(statements.flat().toSorted()).toEqual(['one', 'other', 'waited'])
+})
+
+describe('of two that waited for the same group', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('the budget of the one that waited longer does not end the other’s read', async () => {
+    const read = Promise.withResolvers<never[]>()
+    const database = { reads: { unsafe: () => read.promise }, backend: 'postgres' } as unknown as Database
+    const written = Promise.withResolvers<void>()
+    const recorder = { unsettled: () => written.promise } as unknown as Recorder
+    const sessions = createSessions(database, recorder, 100, pino({ enabled: false }))
+    const load = (flowToken: string) => sessions.load(account, { flowToken, action: 'init', screen: null })
+    const early = load('early')
+    await vi.advanceTimersByTimeAsync(95)
+    const fresh = load('fresh')
+    written.resolve()
+    await vi.advanceTimersByTimeAsync(10)
+    expect((await early).found).toBe('late')
+    read.resolve([])
+    expect((await fresh).found).toBe('loaded')
+  })
 })
