@@ -53,7 +53,7 @@ it('reads what is asked for in one turn together, what has waited for its row to
 
   const loaded = await Promise.all(['waited', 'one', 'other'].map(load))
   expect(loaded.map(({ found }) => found)).toEqual(['loaded', 'loaded', 'loaded'])
-  expect(statements.flat().toSorted()).toEqual(['one', 'other', 'waited'])
+  expect(statements.map((tokens) => tokens.toSorted())).toEqual([['one', 'other', 'waited']])
 })
 
 describe('of two that waited for the same group', () => {
